@@ -1,0 +1,59 @@
+"""A vendor's card: what there is to know about it before a single call is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of the configuration: where it stands, what it accepts, its default and a sentence for the example file."""
+
+    section: str
+    key: str
+    kind: str  # text | integer | decimal | share | flag | list | table | choice:<a|b> | zone | cron | currency
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value that never stands in the configuration: an environment variable, or the same name in dlt's providers."""
+
+    name: str
+    variable: str
+    help: str
+    sandbox: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `calls` in any `seconds`, for calls whose path holds `match` and does not hold `unless` (empty: all)."""
+
+    name: str
+    calls: int
+    seconds: int
+    match: str = ""
+    unless: str = ""
+
+    def covers(self, path: str) -> bool:
+        return self.match in path and not (self.unless and self.unless in path)
+
+
+@dataclass(frozen=True)
+class Card:
+    """Slug, side (crm, ledger, billing), addresses, secrets, settings, page sizes and published limits of one vendor."""
+
+    slug: str
+    name: str
+    side: str
+    documentation: str
+    base_url: str
+    secrets: tuple[Secret, ...]
+    settings: tuple[Setting, ...] = ()
+    page_sizes: Mapping[str, int] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    objects: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()

@@ -1,0 +1,258 @@
+"""The one HTTP client: pinned to its vendor's host, paced, repeated where that is safe, counted and redacted.
+
+Built on `requests` rather than on dlt's RESTClient: that one writes request bodies and headers to the log at debug
+level, and reads numbers as floats.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from pipelines.card import Limit
+
+MAX_WAIT_SECONDS = 120
+RETRIED_STATUSES = frozenset({423, 429, 477, 500, 502, 503, 504})
+_SHOWN_BODY = 400
+
+_secrets: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Registers a value that must never be shown; `redact` and every error of this module replace it."""
+    if secret:
+        _secrets.add(secret)
+
+
+def redact(text: str) -> str:
+    """The text with every registered secret and every bearer token replaced by ***."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return re.sub(r"(?i)(bearer|basic) [A-Za-z0-9._~+/=-]{8,}", r"\1 ***", text)
+
+
+class ApiError(Exception):
+    """The vendor answered with an error that repeating does not mend. `status`, `body` (parsed or text), `request`."""
+
+    def __init__(self, status: int, body: Any, request: str, remedy: str = ""):
+        self.status, self.body, self.request, self.remedy = status, body, request, remedy
+        shown = body if isinstance(body, str) else json.dumps(body, default=str)
+        super().__init__(redact(f"{request} answered {status}: {shown[:_SHOWN_BODY]}" + (f"; {remedy}" if remedy else "")))
+
+
+class ConnectionLost(Exception):
+    """No answer came: the call may or may not have been carried out."""
+
+
+class ForeignHost(Exception):
+    """A call was about to leave for a host that is not the vendor's; nothing was sent."""
+
+
+class WriteRefused(Exception):
+    """A call other than GET was about to leave for a system that is only read; nothing was sent."""
+
+
+class BudgetSpent(Exception):
+    """The vendor's calls for this night are used up; what was extracted is kept."""
+
+
+class Auth(Protocol):
+    """Gives the Authorization header; `renew` is told the header that was refused and says whether a new one exists."""
+
+    def header(self) -> str: ...
+
+    def renew(self, refused: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """A static bearer token."""
+
+    token: str
+
+    def header(self) -> str:
+        hide(self.token)
+        return f"Bearer {self.token}"
+
+    def renew(self, refused: str) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a call is tried and how long it may take; `wait` turns (response headers, body, attempt) into seconds,
+    or None to give up at once. Waiting goes through `sleep`, so that tests need not wait."""
+
+    attempts: int = 6
+    base_seconds: Decimal = Decimal(1)
+    timeout_seconds: int = 60
+    wait: Callable[[int, Mapping[str, str], str, int], int | None] | None = None
+    sleep: Callable[[Any], None] = time.sleep
+
+    def seconds(self, status: int, headers: Mapping[str, str], body: str, attempt: int) -> Decimal | None:
+        backoff = min(self.base_seconds * 2 ** (attempt - 1), Decimal(MAX_WAIT_SECONDS))
+        if self.wait is not None:
+            units = self.wait(status, headers, body, attempt)
+            return None if units is None else min(self.base_seconds * units, Decimal(MAX_WAIT_SECONDS))
+        asked = headers.get("Retry-After", "")
+        return min(max(backoff, Decimal(asked)), Decimal(MAX_WAIT_SECONDS)) if asked.isdigit() else backoff
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the vendor answered. `json` has every number with a decimal point as Decimal, from its text."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @cached_property
+    def json(self) -> Any:
+        return json.loads(self.text, parse_float=Decimal) if self.text else None
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """The last place before the network: refuses foreign hosts and, for a system that is only read, every write."""
+
+    def __init__(self, host: str, vendor: str, read_only: bool):
+        self._host, self._vendor, self._read_only = host, vendor, read_only
+        super().__init__(pool_maxsize=8)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        if _host(request.url or "") != self._host:
+            raise ForeignHost(
+                f"{self._vendor}: refused a call to {urlsplit(request.url or '').netloc}; its calls go to {self._host} only"
+            )
+        if self._read_only and request.method != "GET":
+            raise WriteRefused(f"{self._vendor}: refused {request.method}; this system is only read")
+        return super().send(request, *args, **kwargs)
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class Pacer:
+    """Keeps calls under the vendor's limits, over all threads: each limit is a window over the last calls."""
+
+    def __init__(self, limits: Sequence[Limit], sleep: Callable[[Any], None] = time.sleep):
+        self._windows = [(limit, deque[float]()) for limit in limits]
+        self._lock = threading.Lock()
+        self._sleep = sleep
+
+    def wait(self, path: str) -> None:
+        """Blocks until one more call to `path` is within every limit that covers it."""
+        for limit, calls in self._windows:
+            if limit.covers(path):
+                while (pause := self._reserve(limit, calls)) > 0:
+                    self._sleep(pause)
+
+    def _reserve(self, limit: Limit, calls: deque[float]) -> float:
+        with self._lock:
+            now = time.monotonic()
+            while calls and calls[0] <= now - limit.seconds:
+                calls.popleft()
+            if len(calls) >= limit.calls:
+                return calls[0] + limit.seconds - now
+            calls.append(now)
+            return 0.0
+
+
+class Api:
+    """One vendor's API. Counts its calls in `calls` by label; safe to use from several threads."""
+
+    def __init__(self, base_url: str, *, vendor: str, auth: Auth | None = None, headers: Mapping[str, str] | None = None,
+                 limits: Sequence[Limit] = (), max_calls: int | None = None, read_only: bool = False,
+                 retry: RetryPolicy = RetryPolicy(), remedies: Mapping[int, str] | None = None):
+        self.base_url, self.vendor, self.auth = base_url.rstrip("/"), vendor, auth
+        self.calls: Counter[str] = Counter()
+        self._max_calls, self._retry, self._remedies = max_calls, retry, remedies or {}
+        self._pacer = Pacer(limits, retry.sleep)
+        self._session = requests.Session()
+        self._session.trust_env = False  # no .netrc, no proxy: credentials come from the settings alone
+        self._session.headers.update({"Accept": "application/json", "User-Agent": "crossfoot", **(headers or {})})
+        adapter = _GuardedAdapter(_host(self.base_url), vendor, read_only)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, label: str = "") -> Response:
+        return self._call("GET", path, params=params, safe=True, label=label)
+
+    def post(self, path: str, json: Any = None, *, data: Mapping[str, str] | None = None, safe: bool = False,
+             label: str = "") -> Response:
+        """`safe` marks a POST that only reads, and may therefore be repeated."""
+        return self._call("POST", path, json=json, data=data, safe=safe, label=label)
+
+    def patch(self, path: str, json: Any = None, *, label: str = "") -> Response:
+        return self._call("PATCH", path, json=json, safe=False, label=label)
+
+    def put(self, path: str, json: Any = None, *, label: str = "") -> Response:
+        return self._call("PUT", path, json=json, safe=True, label=label)
+
+    def delete(self, path: str, *, label: str = "") -> Response:
+        return self._call("DELETE", path, safe=True, label=label)
+
+    def _call(self, method: str, path: str, *, safe: bool, label: str, **content: Any) -> Response:
+        """Tries the call until it is answered for good. A call that may have been carried out is repeated only where
+        that changes nothing: a 429 says that it was not, a lost connection or a 5xx does not say."""
+        url = path if path.startswith(("http://", "https://")) else f"{self.base_url}/{path.lstrip('/')}"
+        shown = f"{self.vendor}: {method} {urlsplit(url).path}"
+        renewed = False
+        for attempt in range(1, self._retry.attempts + 1):
+            header = self.auth.header() if self.auth else ""
+            response = self._send(method, url, header, shown, label, retry=safe and attempt < self._retry.attempts, **content)
+            if response is None:
+                self._retry.sleep(self._retry.seconds(0, {}, "", attempt) or 0)
+                continue
+            if response.status < 300:
+                return response
+            if response.status == 401 and self.auth and not renewed and self.auth.renew(header):
+                renewed = True
+                continue
+            pause = self._pause(response, attempt) if safe or response.status == 429 else None
+            if pause is None:
+                raise self._error(response, shown)
+            self._retry.sleep(pause)
+        raise self._error(response, shown)
+
+    def _send(self, method: str, url: str, header: str, shown: str, label: str, *, retry: bool, **content: Any) -> Response | None:
+        """One try. None: the connection was lost and the call may be repeated."""
+        if self._max_calls is not None and self.calls.total() >= self._max_calls:
+            raise BudgetSpent(f"{self.vendor}: the night's {self._max_calls} calls are used up; the rest follows next night")
+        self._pacer.wait(urlsplit(url).path)
+        self.calls[label or "other"] += 1
+        try:
+            answer = self._session.request(
+                method, url, headers={"Authorization": header} if header else None, allow_redirects=False,
+                timeout=self._retry.timeout_seconds, **content,
+            )
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            if retry:
+                return None
+            raise ConnectionLost(redact(f"{shown}: no answer ({type(error).__name__}); check the network and run again")) from error
+        return Response(answer.status_code, answer.headers, answer.content.decode("utf-8", "replace"))
+
+    def _pause(self, response: Response, attempt: int) -> Decimal | None:
+        if response.status not in RETRIED_STATUSES or attempt >= self._retry.attempts:
+            return None
+        return self._retry.seconds(response.status, response.headers, response.text, attempt)
+
+    def _error(self, response: Response, shown: str) -> ApiError:
+        try:
+            body = response.json
+        except json.JSONDecodeError:
+            body = response.text
+        return ApiError(response.status, body, shown, self._remedies.get(response.status, ""))

@@ -1,0 +1,229 @@
+"""From a vendor's records to typed, append-only raw tables.
+
+A vendor declares its tables once (`Table`); the declaration is the allow-list of what lands. Values are parsed here: one
+that cannot be read becomes null and is named in the row's `_problem`, and the next record goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, tzinfo
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow
+
+# One row group of the Parquet file; large enough that Arrow's overhead vanishes, small enough for memory.
+BATCH_ROWS = 5_000
+_LANDED = {"_landed_at": "timestamp", "_deleted": "flag", "_problem": "text"}
+_SQL_TYPES = {
+    "text": "VARCHAR", "money": "DECIMAL(28,6)", "quantity": "DECIMAL(28,6)", "rate": "DECIMAL(28,12)",
+    "share": "DECIMAL(9,6)", "integer": "BIGINT", "flag": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMP WITH TIME ZONE",
+}
+_SCALES = {"money": (28, 6), "quantity": (28, 6), "rate": (28, 12), "share": (9, 6)}
+_QUANTA = {kind: Decimal(1).scaleb(-scale) for kind, (_, scale) in _SCALES.items()}
+_TRUE, _FALSE = ("true", True), ("false", False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A raw table: its name and its columns with their types (a key of `_SQL_TYPES`), without the `_` columns."""
+
+    name: str
+    columns: Mapping[str, str]
+
+
+class Fields:
+    """Reads typed values out of one vendor record and collects what could not be read in `problems`.
+
+    Every method takes the name of a field and returns None for one that is absent, null or empty.
+    """
+
+    __slots__ = ("problems", "record")
+
+    def __init__(self, record: Mapping[str, Any]):
+        self.record = record
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str | None:
+        value = self.record.get(name)
+        return None if value is None or value == "" else str(value)
+
+    def number(self, name: str, kind: str = "money") -> Decimal | None:
+        """A decimal of the kind's scale, rounded half to even; never through a float."""
+        value = self.record.get(name)
+        if value is None or value == "":
+            return None
+        precision, scale = _SCALES[kind]
+        try:
+            number = Decimal(value)
+            if number.is_finite() and number.adjusted() < precision - scale:
+                return number.quantize(_QUANTA[kind], rounding=ROUND_HALF_EVEN)
+        except (InvalidOperation, TypeError, ValueError):
+            pass  # falls through to the problem below, as a number too large for its column does
+        return self._wrong(name, value, "number")
+
+    def integer(self, name: str) -> int | None:
+        number = self.number(name, "quantity")
+        return None if number is None else int(number)
+
+    def flag(self, name: str) -> bool | None:
+        """true/false as JSON has them or as text in any case."""
+        value = self.record.get(name)
+        if value is None or value == "":
+            return None
+        word = value if isinstance(value, bool) else str(value).lower()
+        if word in _TRUE:
+            return True
+        return False if word in _FALSE else self._wrong(name, value, "true or false")
+
+    def date(self, name: str, zone: tzinfo = UTC) -> date | None:
+        """A plain date; a moment becomes the date it has in `zone`, except at midnight UTC, which is how date-only
+        values are written by programs."""
+        value = self.record.get(name)
+        if value is None or value == "":
+            return None
+        text = str(value)
+        try:
+            if len(text) == 10 and not text.isdigit():
+                return date.fromisoformat(text)
+            moment = _moment(text)
+        except ValueError:
+            return self._wrong(name, value, "date")
+        midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
+        return moment.date() if midnight else moment.astimezone(zone).date()
+
+    def timestamp(self, name: str) -> datetime | None:
+        """A moment in UTC from ISO 8601 with an offset or from epoch milliseconds."""
+        value = self.record.get(name)
+        if value is None or value == "":
+            return None
+        try:
+            return _moment(str(value))
+        except ValueError:
+            return self._wrong(name, value, "time")
+
+    def _wrong(self, name: str, value: Any, wanted: str) -> None:
+        self.problems.append(f"{name}: {str(value)[:80]!r} is not a {wanted}")
+
+
+def _moment(text: str) -> datetime:
+    """ISO 8601 or epoch milliseconds as an aware UTC datetime; ValueError for anything else."""
+    if text.lstrip("-").isdigit() and len(text) != 10:
+        return datetime.fromtimestamp(int(text) / 1000, UTC)
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def row(fields: Fields, **columns: Any) -> dict[str, Any]:
+    """A raw row: its columns and what was wrong with the record."""
+    columns["_problem"] = "; ".join(fields.problems) or None
+    return columns
+
+
+def deletion(table: Table, record_id: str) -> dict[str, Any]:
+    """The row that says that a record is gone."""
+    return {next(iter(table.columns)): record_id, "_deleted": True}
+
+
+def schema(table: Table) -> pyarrow.Schema:
+    """The table's Arrow schema, `_` columns included."""
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "integer": pa.int64(), "flag": pa.bool_(), "date": pa.date32(),
+             "timestamp": pa.timestamp("us", tz="UTC"), **{kind: pa.decimal128(*scale) for kind, scale in _SCALES.items()}}
+    return pa.schema([(name, types[kind]) for name, kind in {**table.columns, **_LANDED}.items()])
+
+
+def arrow(table: Table, rows: Sequence[Mapping[str, Any]], known_at: datetime) -> pyarrow.Table:
+    """Rows as an Arrow table, stamped with the time up to which this night listens."""
+    import pyarrow as pa
+
+    for item in rows:
+        item["_landed_at"] = known_at
+        item.setdefault("_deleted", False)
+    return pa.Table.from_pylist(rows, schema=schema(table))
+
+
+def batches(job: Job, tables: Sequence[Table], pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[Any]:
+    """Pages of (table name, rows) as dlt items of about BATCH_ROWS rows each. Every table is yielded at least once, so
+    that it exists even when the vendor returned nothing. `job.rows` counts by table."""
+    import dlt
+
+    by_name = {table.name: table for table in tables}
+    waiting: dict[str, list[dict[str, Any]]] = {name: [] for name in by_name}
+    job.rows.update(dict.fromkeys(by_name, 0))
+    yielded: set[str] = set()
+
+    def flush(name: str) -> Any:
+        rows, waiting[name] = waiting[name], []
+        yielded.add(name)
+        job.rows[name] += len(rows)
+        return dlt.mark.with_table_name(arrow(by_name[name], rows, job.known_at), name)
+
+    for name, rows in pages:
+        waiting[name].extend(rows)
+        job.on_rows(name, len(rows))
+        if len(waiting[name]) >= BATCH_ROWS:
+            yield flush(name)
+    for name in by_name:
+        if waiting[name] or name not in yielded:
+            yield flush(name)
+
+
+def ensure_tables(connection: duckdb.DuckDBPyConnection, dataset: str, tables: Iterable[Table]) -> None:
+    """Creates what is missing, so that the models need no switch for a vendor that was never read."""
+    connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{dataset}"')
+    for table in tables:
+        columns = ", ".join(f'"{name}" {_SQL_TYPES[kind]}' for name, kind in {**table.columns, **_LANDED}.items())
+        connection.execute(f'CREATE TABLE IF NOT EXISTS "{dataset}"."{table.name}" ({columns}, "_dlt_load_id" VARCHAR)')
+
+
+def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection to a DuckDB file that downloads no extension and thinks in UTC."""
+    import duckdb
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(str(path), read_only=read_only)
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+@dataclass
+class Job:
+    """One vendor's extraction of one night.
+
+    `cursors` says where the last complete night ended and is replaced in `next_cursors`; both are texts in the vendor's
+    own terms and are stored beside the rows. `known_ids(table)` gives the ids that the warehouse holds as not deleted.
+    """
+
+    api: Any
+    settings: Settings
+    as_of: date
+    known_at: datetime
+    cursors: Mapping[str, str]
+    known_ids: Callable[[str], set[str]]
+    on_rows: Callable[[str, int], None] = lambda table, rows: None
+    next_cursors: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def resource(job: Job, name: str, tables: Sequence[Table], pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Any:
+    """A dlt resource that lands pages of (table name, rows) in `tables`, appending."""
+    import dlt
+
+    return dlt.resource(batches(job, tables, pages), name=name, write_disposition="append")
+
+
+def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """The items in groups of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,393 @@
+"""The one reader of crossfoot.toml, of the secrets and of the environment.
+
+Everything else receives a frozen `Settings`. Unknown keys and wrong values are collected and named together, each with
+its line and its remedy, so that a person mends a configuration in one go.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pipelines.card import Card, Setting
+
+CONFIG_NAME = "crossfoot.toml"
+SANDBOX_URL_VARIABLE = "CROSSFOOT_SANDBOX_URL"
+SANDBOX_PORT = 8765
+
+# The packages that Crossfoot is made of phone home unless told not to; a run over other people's money does not.
+QUIET_ENVIRONMENT = MappingProxyType(
+    {
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
+)
+
+
+class ConfigurationError(Exception):
+    """Wrong use or configuration (exit code 2). `problems` holds one sentence for each, with its remedy."""
+
+    def __init__(self, problems: Sequence[str]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+GENERAL: tuple[Setting, ...] = (
+    Setting("company", "name", "text", "", "Shown as the title of the report."),
+    Setting("company", "base_currency", "currency", "USD", "ISO 4217 code of the currency that reports add up in."),
+    Setting("company", "time_zone", "zone", "UTC", "IANA name; decides which day a deal closed and when a night starts."),
+    Setting("schedule", "cron", "cron", "0 2 * * *", "When the nightly deployment starts, in the company's time zone."),
+    Setting("vendors", "crms", "list", ("hubspot",), "CRMs to read and, when write-back is on, to write to."),
+    Setting("vendors", "ledgers", "list", ("quickbooks",), "Accounting systems to read. They are never written to."),
+    Setting("writeback", "mode", "choice:off|plan|apply", "plan", "off: no plan. plan: compute and show. apply: write."),
+    Setting("writeback", "max_change_share", "share", Decimal("0.25"),
+            "A plan that would change more than this share of the records is blocked until a person approves it."),
+    Setting("writeback", "overdue_tasks", "flag", True, "Open a task for the account's owner when an account becomes overdue."),
+    Setting("writeback", "field_policies", "table", {},
+            "Per field: \"theirs\" (default: a person's edit is never overwritten) or \"ours\"."),
+    Setting("writeback", "null_policies", "table", {},
+            "Per field: \"clear\" (default: an empty value empties the field) or \"keep\"."),
+    Setting("status", "tolerance", "decimal", Decimal("0.01"),
+            "An invoice is open when its open amount exceeds this (in the currency's major unit)."),
+    Setting("status", "credit_hold_days", "integer", 60, "Oldest overdue invoice at least this old: Credit Hold."),
+    Setting("status", "credit_hold_release_days", "integer", 30,
+            "Credit Hold ends when the oldest overdue invoice is younger than this."),
+    Setting("guard", "floor_share", "share", Decimal("0.8"),
+            "The night is blocked when a source holds fewer than this share of the records that it held before."),
+    Setting("guard", "max_source_age_hours", "integer", 36, "A source older than this is stale: its accounts are held back."),
+    Setting("matching", "free_mail_domains", "list", (), "More domains that never prove that two records are one company."),
+    Setting("network", "timeout_seconds", "integer", 60, "How long one call may take."),
+    Setting("network", "attempts", "integer", 6, "How often a call that may be repeated is tried."),
+    Setting("network", "retry_base_seconds", "decimal", Decimal("1"), "First wait before a repeated call; doubles each time."),
+    Setting("journal", "url", "text", "", "SQLAlchemy URL of the journal. Empty: SQLite in the data folder."),
+    Setting("publish", "keep", "integer", 7, "How many earlier published files are kept."),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run needs to know, checked. `values[section][key]` holds what the file or the defaults say."""
+
+    profile: str  # sandbox | live
+    path: Path | None
+    data_dir: Path
+    values: Mapping[str, Mapping[str, Any]]
+    sandbox_url: str
+    secrets: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
+
+    def get(self, section: str, key: str) -> Any:
+        """A setting's value; a name that does not exist is a mistake in the code and raises KeyError."""
+        return self.values[section][key]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.get("company", "time_zone"))
+
+    @property
+    def base_currency(self) -> str:
+        return self.get("company", "base_currency")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(self.get("vendors", "crms")) + tuple(self.get("vendors", "ledgers"))
+
+    @property
+    def warehouse(self) -> Path:
+        return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def journal_url(self) -> str:
+        return self.get("journal", "url") or f"sqlite:///{self.data_dir / 'journal.sqlite'}"
+
+
+def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Path | None = None,
+         environment: Mapping[str, str] | None = None) -> Settings:
+    """Reads the configuration file (or stands on the sandbox's defaults without one).
+
+    `config` None looks for crossfoot.toml in the current folder; a named file has to exist. Raises ConfigurationError
+    with every problem at once. Secrets are not required here: `missing_secrets` names what a step will need.
+    """
+    environment = os.environ if environment is None else environment
+    path = _config_path(config)
+    text = path.read_text(encoding="utf-8") if path else ""
+    document = _parse(text, path)
+    settings = [*GENERAL, *(s for card in cards.values() for s in card.settings)]
+    profile = "live" if path else "sandbox"
+    profile = str(document.pop("profile", profile))
+    problems = _unknown_keys(document, settings, text, path)
+    if profile not in ("sandbox", "live"):
+        problems.append(f"{_place(path, text, '', 'profile')}: profile is {profile!r}; write \"sandbox\" or \"live\"")
+    values = _values(document, settings, text, path, problems)
+    _check_vendors(values, cards, problems, text, path)
+    _check_thresholds(values, problems, text, path)
+    if problems:
+        raise ConfigurationError(problems)
+    if profile == "sandbox" and "max_change_share" not in document.get("writeback", {}):
+        # The sandbox holds nobody's data: its first night may fill every record without an approval.
+        values["writeback"]["max_change_share"] = Decimal(1)
+    return Settings(
+        profile=profile,
+        path=path,
+        data_dir=(data_dir or Path("data")).resolve(),
+        values=MappingProxyType({name: MappingProxyType(section) for name, section in values.items()}),
+        sandbox_url=environment.get(SANDBOX_URL_VARIABLE, f"http://127.0.0.1:{SANDBOX_PORT}").rstrip("/"),
+        secrets={slug: _secrets(card, profile, environment) for slug, card in cards.items()},
+    )
+
+
+def missing_secrets(settings: Settings, cards: Mapping[str, Card]) -> list[str]:
+    """One sentence for each secret that a configured vendor needs and that nobody provides."""
+    return [
+        f"{slug}: {secret.name} is missing; set {secret.variable} in the environment, or "
+        f"[sources.{slug}] {secret.name} in .dlt/secrets.toml ({secret.help})"
+        for slug in settings.sources
+        for secret in cards[slug].secrets
+        if not settings.secrets.get(slug, {}).get(secret.name)
+    ]
+
+
+def switch_telemetry_off() -> None:
+    """Tells dlt, dbt and Prefect not to report usage; a value that the user has set stays."""
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def example(cards: Mapping[str, Card]) -> str:
+    """The text of crossfoot.example.toml: every setting with its help and default."""
+    lines = ["# Copy to crossfoot.toml and change what differs. Secrets never stand here: see `crossfoot doctor`.", "",
+             '# "live" talks to the vendors; "sandbox" to `crossfoot sandbox`.', 'profile = "live"']
+    section = None
+    for setting in [*GENERAL, *(s for card in cards.values() for s in card.settings)]:
+        if setting.kind == "table":
+            continue
+        if setting.section != section:
+            section = setting.section
+            lines += ["", f"[{section}]"]
+        lines += [f"# {setting.help}", f"{setting.key} = {_toml(setting.default)}"]
+    for setting in GENERAL:
+        if setting.kind == "table":
+            example_value = "ours" if setting.key == "field_policies" else "keep"
+            lines += ["", f"# {setting.help}", f"[{setting.section}.{setting.key}]", f'# financial_status = "{example_value}"']
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, (int, Decimal)):
+        return str(value)
+    return '"' + str(value) + '"'
+
+
+def _config_path(config: Path | None) -> Path | None:
+    if config is None:
+        return Path(CONFIG_NAME).resolve() if Path(CONFIG_NAME).is_file() else None
+    if not config.is_file():
+        raise ConfigurationError([f"{config}: no such file; copy crossfoot.example.toml there or leave --config out"])
+    return config.resolve()
+
+
+def _parse(text: str, path: Path | None) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from error
+
+
+def _line(text: str, section: str, key: str) -> int:
+    """The line on which a key (or a section, for key "") stands; 1 when it cannot be found."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[([^\]]+)\]", line)
+        if header:
+            current = header.group(1).strip()
+            if not key and current == section:
+                return number
+        if current == section and key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+            return number
+        if key and current == f"{section}.{key}":
+            return number
+    return 1
+
+
+def _place(path: Path | None, text: str, section: str, key: str) -> str:
+    return f"{path}, line {_line(text, section, key)}"
+
+
+def _unknown_keys(document: Mapping[str, Any], settings: Sequence[Setting], text: str, path: Path | None) -> list[str]:
+    known: dict[str, set[str]] = {}
+    for setting in settings:
+        known.setdefault(setting.section, set()).add(setting.key)
+    problems = []
+    for section, content in document.items():
+        if section not in known:
+            where = _place(path, text, section, "") if isinstance(content, dict) else _place(path, text, "", section)
+            problems.append(f"{where}: [{section}] is not known; the sections are {', '.join(sorted(known))}")
+        elif not isinstance(content, dict):
+            problems.append(f"{_place(path, text, '', section)}: {section} has to be a section: write [{section}]")
+        else:
+            problems += [
+                f"{_place(path, text, section, key)}: [{section}] {key} is not known; "
+                f"the keys are {', '.join(sorted(known[section]))}"
+                for key in content
+                if key not in known[section]
+            ]
+    return problems
+
+
+def _values(document: Mapping[str, Any], settings: Sequence[Setting], text: str, path: Path | None,
+            problems: list[str]) -> dict[str, dict[str, Any]]:
+    values: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        content = document.get(setting.section)
+        given = content.get(setting.key, setting.default) if isinstance(content, dict) else setting.default
+        try:
+            values.setdefault(setting.section, {})[setting.key] = _checked(setting.kind, given)
+        except ValueError as error:
+            where = _place(path, text, setting.section, setting.key)
+            problems.append(f"{where}: [{setting.section}] {setting.key} is {given!r}; {error}")
+            values.setdefault(setting.section, {})[setting.key] = setting.default
+    return values
+
+
+def _checked(kind: str, value: Any) -> Any:
+    """The value in its own type; ValueError says what would have been right."""
+    if kind.startswith("choice:"):
+        choices = kind.removeprefix("choice:").split("|")
+        if value not in choices:
+            raise ValueError(f"write one of {', '.join(choices)}")
+        return value
+    return _CHECKS[kind](value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("write a text in quotes")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("write a whole number from 0 up")
+    return value
+
+
+def _decimal(value: Any) -> Decimal:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError("write a number") from None
+    if isinstance(value, bool) or not number.is_finite() or number < 0:
+        raise ValueError("write a number from 0 up")
+    return number
+
+
+def _share(value: Any) -> Decimal:
+    number = _decimal(value)
+    if number > 1:
+        raise ValueError("write a share from 0 to 1")
+    return number
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("write true or false")
+    return value
+
+
+def _list(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ValueError("write a list of texts in quotes")
+    return tuple(value)
+
+
+def _table(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise ValueError("write a table of texts")
+    return dict(value)
+
+
+def _zone(value: Any) -> str:
+    try:
+        ZoneInfo(_text(value))
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError('write an IANA time zone such as "Europe/Berlin"') from None
+    return value
+
+
+def _cron(value: Any) -> str:
+    if len(_text(value).split()) != 5:
+        raise ValueError('write five cron fields such as "0 2 * * *"')
+    return value
+
+
+def _currency(value: Any) -> str:
+    if not re.fullmatch(r"[A-Z]{3}", _text(value)):
+        raise ValueError('write an ISO 4217 code such as "EUR"')
+    return value
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {"text": _text, "integer": _integer, "decimal": _decimal, "share": _share, "flag": _flag, "list": _list,
+     "table": _table, "zone": _zone, "cron": _cron, "currency": _currency}
+)
+
+
+def _check_vendors(values: Mapping[str, Mapping[str, Any]], cards: Mapping[str, Card], problems: list[str],
+                   text: str, path: Path | None) -> None:
+    for key, side in (("crms", "crm"), ("ledgers", "ledger")):
+        known = sorted(slug for slug, card in cards.items() if card.side == side)
+        problems += [
+            f"{_place(path, text, 'vendors', key)}: [vendors] {key} names {slug!r}; the known ones are {', '.join(known)}"
+            for slug in values["vendors"][key]
+            if slug not in known
+        ]
+
+
+def _check_thresholds(values: Mapping[str, Mapping[str, Any]], problems: list[str], text: str, path: Path | None) -> None:
+    status = values["status"]
+    if status["credit_hold_release_days"] > status["credit_hold_days"]:
+        problems.append(
+            f"{_place(path, text, 'status', 'credit_hold_release_days')}: [status] credit_hold_release_days is "
+            f"{status['credit_hold_release_days']}, above credit_hold_days ({status['credit_hold_days']}); write at most that"
+        )
+    for key, allowed in (("field_policies", ("ours", "theirs")), ("null_policies", ("clear", "keep"))):
+        problems += [
+            f"{_place(path, text, 'writeback.' + key, name)}: [writeback.{key}] {name} is {policy!r}; "
+            f"write one of {', '.join(allowed)}"
+            for name, policy in values["writeback"][key].items()
+            if policy not in allowed
+        ]
+
+
+def _secrets(card: Card, profile: str, environment: Mapping[str, str]) -> dict[str, str]:
+    if profile == "sandbox":
+        return {secret.name: secret.sandbox for secret in card.secrets}
+    found = {secret.name: environment.get(secret.variable, "") for secret in card.secrets}
+    return {name: value or _from_dlt(card.slug, name) for name, value in found.items()}
+
+
+def _from_dlt(slug: str, name: str) -> str:
+    """dlt's own providers (environment in its spelling, .dlt/secrets.toml, vaults); asked only when there is a chance."""
+    variable = f"SOURCES__{slug.upper()}__{name.upper()}"
+    if variable in os.environ:
+        return os.environ[variable]
+    if not Path(".dlt").is_dir():
+        return ""
+    import dlt  # late: it takes two seconds, and `status` has one
+
+    return dlt.secrets.get(f"sources.{slug}.{name}") or ""
+

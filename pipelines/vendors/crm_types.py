@@ -1,0 +1,251 @@
+"""What every CRM of this project speaks: fields, canonical text, updates, outcomes, tasks.
+
+Values travel as canonical text, so that a plan can be hashed, saved, journalled and shown without loss:
+money and number "1500" or "0.5" (plain, no trailing zeros), integer "3", date "2026-03-31",
+datetime "2026-03-31T02:00:00Z", enumeration and text as they are, null as None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Literal, Protocol
+
+FieldType = Literal["money", "number", "integer", "date", "datetime", "enumeration", "text"]
+NUMBERS = ("money", "number", "integer")
+
+FINANCIAL_STATUSES = ("No Invoices", "Credit Hold", "Overdue", "Current")
+OVERDUE_STATUSES = ("Overdue", "Credit Hold")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field that Crossfoot keeps on a CRM record; `name` is the activation model's column."""
+
+    name: str
+    label: str
+    type: FieldType
+    options: tuple[str, ...] = ()
+    null_policy: Literal["clear", "keep"] = "clear"
+    companion: bool = False  # written only along with another change of the record
+    description: str = ""
+
+
+FINANCIALS_AS_OF = Field(
+    "financials_as_of",
+    "Financials As Of",
+    "datetime",
+    companion=True,
+    description="The time up to which every financial field of this record is known to be true.",
+)
+
+ACCOUNT_FIELDS: tuple[Field, ...] = (
+    Field(
+        "financial_status",
+        "Financial Status",
+        "enumeration",
+        options=FINANCIAL_STATUSES,
+        description="No Invoices, Credit Hold, Overdue or Current, from accounting.",
+    ),
+    Field("days_overdue", "Days Overdue", "integer", description="Days since the oldest overdue invoice fell due."),
+    Field("total_outstanding", "Total Outstanding", "money", description="Sum of open amounts, in base currency."),
+    Field("overdue_amount", "Overdue Amount", "money", description="Overdue amount after unapplied credit."),
+    Field("overdue_invoices", "Overdue Invoices", "integer", description="Number of overdue invoices."),
+    Field("unapplied_credit", "Unapplied Credit", "money", description="Open credit notes and unapplied payments."),
+    Field("last_invoice_date", "Last Invoice Date", "date", description="Issue date of the newest invoice."),
+    Field("last_invoice_amount", "Last Invoice Amount", "money", description="Amount of the newest invoice."),
+    Field(
+        "last_invoice_status",
+        "Last Invoice Status",
+        "enumeration",
+        options=("Sent", "Viewed", "Partially Paid", "Paid", "Overdue", "Voided"),
+        description="Status of the newest invoice.",
+    ),
+    Field("last_payment_date", "Last Payment Date", "date", description="Date of the newest payment."),
+    Field(
+        "credit_status",
+        "Credit Status",
+        "enumeration",
+        options=("None", "Credit Note Open", "Refunded"),
+        description="Whether a credit note is open or money was refunded.",
+    ),
+    Field("invoiced_to_date", "Invoiced to Date", "money", description="Lifetime net invoiced, in base currency."),
+    Field("collected_to_date", "Collected to Date", "money", description="Lifetime collected, in base currency."),
+    Field(
+        "average_days_to_pay",
+        "Average Days to Pay",
+        "number",
+        description="Invoices paid in the last 12 months, weighted by amount.",
+    ),
+    FINANCIALS_AS_OF,
+)
+
+DEAL_FIELDS: tuple[Field, ...] = (
+    Field(
+        "reconciliation_status",
+        "Reconciliation Status",
+        "enumeration",
+        options=("Matched", "Explained", "Review"),
+        description="Whether what was invoiced ties to what was sold.",
+    ),
+    # Text, not an enumeration: a cause that a later version adds must not be refused by the CRM.
+    Field("variance_cause", "Variance Cause", "text", description="The main cause of the variance, if there is one."),
+    Field("contracted_amount", "Contracted Amount", "money", description="Net of tax, in the deal's currency."),
+    Field("invoiced_amount", "Invoiced Amount", "money", description="Invoices less credit notes, net of tax."),
+    Field("collected_amount", "Collected Amount", "money", description="Payments less refunds, net of tax."),
+    Field("variance_amount", "Variance Amount", "money", description="Invoiced less contracted, net of tax."),
+    FINANCIALS_AS_OF,
+)
+
+# On accounts: read by customer matching and created by setup-crm, never written by a plan.
+SETUP_ONLY_FIELDS: tuple[Field, ...] = (
+    Field(
+        "customer_ids",
+        "Accounting Customer IDs",
+        "text",
+        description='Customers of the books that belong to this record, such as "quickbooks:58; quickbooks:60".',
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RecordUpdate:
+    """New values of one record: field name -> canonical text; None clears the field."""
+
+    record_id: str
+    values: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the vendor said about one record of an update."""
+
+    record_id: str
+    status: Literal["written", "rejected"]
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class TaskRequest:
+    """A task for an account's owner; `body` holds `task_marker(key)`, by which it is found again."""
+
+    key: str
+    account_id: str
+    owner_id: str | None
+    subject: str
+    body: str
+    due: datetime
+
+
+class BatchRefused(Exception):
+    """The vendor refused a whole batch for what one record holds; nothing was written."""
+
+
+class OutcomeUnknown(Exception):
+    """The connection was lost or the vendor failed in mid-call: it may or may not have written."""
+
+
+class FieldsMissing(Exception):
+    """The CRM does not have a field, or has it with another type; every record would fail alike."""
+
+
+class Crm(Protocol):
+    """What the write-back needs of a CRM. Every method may raise the HTTP client's errors."""
+
+    slug: str
+    batch_size: int
+    objects: Mapping[str, tuple[Field, ...]]
+
+    def read(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, str | None]]: ...
+
+    def update(self, object: str, updates: Sequence[RecordUpdate]) -> list[Outcome]: ...
+
+    def missing_fields(self, object: str) -> list[Field]: ...
+
+    def create_fields(self, object: str, fields: Sequence[Field]) -> None: ...
+
+    def find_task(self, account_id: str, key: str) -> str | None: ...
+
+    def create_task(self, request: TaskRequest) -> str: ...
+
+    def complete_task(self, task_id: str) -> None: ...
+
+    def reopen_task(self, task_id: str) -> None: ...
+
+    def delete_task(self, task_id: str) -> None: ...
+
+    def task_status(self, task_id: str) -> Literal["open", "completed"] | None: ...
+
+
+def task_marker(key: str) -> str:
+    """The text in a task's body that says whose task it is."""
+    return f"[crossfoot:{key}]"
+
+
+def to_text(type: FieldType, value: object) -> str | None:
+    """Canonical text of a warehouse value (Decimal, int, date, aware datetime, str); None stays None.
+
+    Raises ValueError for a value of another kind; a float is refused, because its cents are not exact.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if type == "datetime" and value.tzinfo is not None:
+            return _datetime_text(value)
+    elif isinstance(value, date):
+        if type == "date":
+            return value.isoformat()
+    elif isinstance(value, str) or (isinstance(value, Decimal | int) and not isinstance(value, bool)):
+        return canonical(type, str(value))
+    raise ValueError(f"{value!r} is no value of type {type}")
+
+
+def canonical(type: FieldType, text: str) -> str:
+    """One spelling for each value: "1500.00" -> "1500". Raises ValueError when the text is not of the type."""
+    if type in NUMBERS:
+        return _decimal_text(type, text)
+    if type == "date":
+        return date.fromisoformat(text).isoformat()
+    if type == "datetime":
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError(f"{text!r} has no time zone")
+        return _datetime_text(moment)
+    return text
+
+
+def same(type: FieldType, left: str | None, right: str | None) -> bool:
+    """Whether two texts are the same value: numbers by amount, times by moment; null equals only null."""
+    if left is None or right is None:
+        return left is right
+    return _spelling(type, left) == _spelling(type, right)
+
+
+def _spelling(type: FieldType, text: str) -> str:
+    # A person may keep anything in a field that was once made with another type: compared as it stands.
+    try:
+        return canonical(type, text)
+    except ValueError:
+        return text
+
+
+def _decimal_text(type: FieldType, text: str) -> str:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a number") from None
+    if not number.is_finite() or (type == "integer" and number != number.to_integral_value()):
+        raise ValueError(f"{text!r} is no value of type {type}")
+    plain = format(number, "f")
+    if "." in plain:
+        plain = plain.rstrip("0").rstrip(".")
+    return "0" if plain == "-0" else plain
+
+
+def _datetime_text(moment: datetime) -> str:
+    # Milliseconds are what CRMs keep; a finer time would never read back as written.
+    utc = moment.astimezone(UTC)
+    unit = "milliseconds" if utc.microsecond // 1000 else "seconds"
+    return utc.replace(tzinfo=None).isoformat(timespec=unit) + "Z"
