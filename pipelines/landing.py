@@ -158,7 +158,8 @@ def batches(job: Job, tables: Sequence[Table], pages: Iterable[tuple[str, list[d
 
     by_name = {table.name: table for table in tables}
     waiting: dict[str, list[dict[str, Any]]] = {name: [] for name in by_name}
-    job.rows.update(dict.fromkeys(by_name, 0))
+    for name in by_name:
+        job.rows.setdefault(name, 0)
     yielded: set[str] = set()
 
     def flush(name: str) -> Any:

@@ -99,6 +99,9 @@ DEAL_FIELDS: tuple[Field, ...] = (
     FINANCIALS_AS_OF,
 )
 
+# What rides along with another change and never goes alone.
+COMPANIONS = frozenset(field.name for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS) if field.companion)
+
 # On accounts: read by customer matching and created by setup-crm, never written by a plan.
 SETUP_ONLY_FIELDS: tuple[Field, ...] = (
     Field(

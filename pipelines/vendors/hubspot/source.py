@@ -8,7 +8,7 @@ Source: https://developers.hubspot.com/docs/api-reference/search/guide
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -112,7 +112,7 @@ def companies(job: Job) -> Pages:
     options = job.settings.values[CARD.slug]
     properties = ["name", "domain", "address", "city", "state", "zip", "country", "hubspot_owner_id", "hs_parent_company_id",
                   "hs_merged_object_ids", "crossfoot_customer_ids", options["billing_email_property"]]
-    for page in changed(job, "companies", properties, "hs_lastmodifieddate"):
+    for page in changed(job, "companies", filter(None, properties), "hs_lastmodifieddate"):
         yield "companies", [company_row(record, options) for record in page] + merged(page, TABLES["companies"])
     yield from archived(job, "companies")
 
@@ -145,7 +145,7 @@ def deals(job: Job) -> Pages:
                   "hs_merged_object_ids", *(options[f"{name}_property"] for name in
                                             ("invoice_numbers", "payment_terms", "contract_start", "contract_end"))]
     ids: list[str] = []
-    for page in changed(job, "deals", properties, "hs_lastmodifieddate"):
+    for page in changed(job, "deals", filter(None, properties), "hs_lastmodifieddate"):
         ids += [record["id"] for record in page]
         yield "deals", [deal_row(record, job, options) for record in page] + merged(page, TABLES["deals"])
         while len(ids) >= CARD.page_sizes["associations"]:
@@ -178,15 +178,16 @@ def currencies(job: Job) -> Pages:
     yield "exchange_rates", [rate_row(rate) for rate in rates]
 
 
-def changed(job: Job, kind: str, properties: Sequence[str], modified: str) -> Iterator[list[Row]]:
+def changed(job: Job, kind: str, properties: Iterable[str], modified: str) -> Iterator[list[Row]]:
     """Pages of the records that changed since the last night, in the order of their ids.
 
     The next night starts from the vendor's own time at the first answer, less the lag of the search index.
     """
     since = job.cursors.get(kind)
+    names = [*properties, modified]
     last, repeats = 0, 0
     for _ in range(MAX_PAGES):
-        response = job.api.post(f"crm/objects/{VERSION}/{kind}/search", search_body(since, last, properties, modified),
+        response = job.api.post(f"crm/objects/{VERSION}/{kind}/search", search_body(since, last, names),
                                 safe=True, label=kind)
         if kind not in job.next_cursors:
             job.next_cursors[kind] = next_cursor(response.headers.get("Date"), job, since)
@@ -202,16 +203,16 @@ def changed(job: Job, kind: str, properties: Sequence[str], modified: str) -> It
     raise RuntimeError(f"hubspot: {kind} has more than {MAX_PAGES} pages; raise MAX_PAGES if that is true")
 
 
-def search_body(since: str | None, last: int, properties: Sequence[str], modified: str) -> Row:
-    """The search for records with an id above `last`, changed at or after `since` (ISO time)."""
+def search_body(since: str | None, last: int, properties: Sequence[str]) -> Row:
+    """The search for records with an id above `last`, whose modified property (the last one) is `since` or later."""
     filters = [{"propertyName": "hs_object_id", "operator": "GT", "value": str(last)}]
     if since:
         stamp = str(int(datetime.fromisoformat(since).timestamp() * 1000))
-        filters.append({"propertyName": modified, "operator": "GTE", "value": stamp})
+        filters.append({"propertyName": properties[-1], "operator": "GTE", "value": stamp})
     return {
         "filterGroups": [{"filters": filters}],
         "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-        "properties": [*properties, modified],
+        "properties": properties,
         "limit": CARD.page_sizes["search"],
     }
 
@@ -393,3 +394,41 @@ def url(options: Mapping[str, Any], kind: str, record_id: str) -> str | None:
     """The record's page in HubSpot, where the portal's number is configured."""
     portal = options["portal_id"]
     return f"https://app.hubspot.com/contacts/{portal}/record/{kind}/{record_id}" if portal else None
+
+
+def check(api: Api, settings: Settings) -> list[str]:
+    """What keeps this vendor from being read, one sentence with its fix for each; empty: nothing."""
+    problems = []
+    for scope, path in _SCOPES.items():
+        try:
+            api.get(path, {"limit": 1}, label="doctor")
+        except ApiError as error:
+            fix = f"give the token the scope {scope}" if error.status == 403 else error.remedy or "see the message"
+            problems.append(f"hubspot: {path} answered {error.status}; {fix}")
+            if error.status == 401:
+                return problems
+    return problems or _missing_properties(api, settings)
+
+
+_SCOPES = {
+    "crm.objects.companies.read": f"crm/objects/{VERSION}/companies",
+    "crm.objects.contacts.read": f"crm/objects/{VERSION}/contacts",
+    "crm.objects.deals.read": f"crm/objects/{VERSION}/deals",
+    "crm.objects.line_items.read": f"crm/objects/{VERSION}/line_items",
+    "crm.objects.owners.read": f"crm/owners/{VERSION}",
+    "multi-currency-read": f"settings/currencies/{VERSION}/company-currency",
+}
+
+
+def _missing_properties(api: Api, settings: Settings) -> list[str]:
+    """Configured properties that the portal does not have: their values would silently stay empty."""
+    wanted = {"companies": ["billing_email"], "deals": ["invoice_numbers", "payment_terms", "contract_start", "contract_end"]}
+    problems = []
+    for kind, keys in wanted.items():
+        known = {item["name"] for item in api.get(f"crm/properties/{VERSION}/{kind}", label="doctor").json["results"]}
+        for key in keys:
+            name = settings.get(CARD.slug, f"{key}_property")
+            if name and name not in known:
+                problems.append(f"hubspot: {kind} have no property {name!r}; create it, or name another in "
+                                f"[hubspot] {key}_property (\"\" when there is none)")
+    return problems

@@ -1,0 +1,344 @@
+"""HubSpot as a CRM to write to: batch read and update by record id, properties, tasks.
+
+Facts come from HubSpot's OpenAPI collection and guides (developers.hubspot.com/docs): every property value is a string,
+"" clears one, "" and null both mean empty, 100 inputs a batch, one record twice or one invalid input refuses the whole
+batch, and a partial failure is answered as 207 or as 200 with `numErrors`.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pipelines.http import Api, ApiError, ConnectionLost
+from pipelines.vendors.crm_types import (
+    ACCOUNT_FIELDS,
+    DEAL_FIELDS,
+    NUMBERS,
+    SETUP_ONLY_FIELDS,
+    BatchRefused,
+    Field,
+    FieldsMissing,
+    Outcome,
+    OutcomeUnknown,
+    RecordUpdate,
+    TaskRequest,
+    canonical,
+    task_marker,
+)
+from pipelines.vendors.hubspot import VERSION
+
+GROUP = "crossfoot"
+PREFIX = "crossfoot_"
+BATCH_SIZE = 100  # inputs of one batch call (not in the specification; what public clients keep to)
+ASSOCIATION_PAGE = 500
+MAX_ASSOCIATION_PAGES = 100
+TASK_TO_COMPANY = 192  # HubSpot's own association type from a task to a company
+# A request that is wrong in itself is refused before anything is written. 401, 403, 423, 429 and 477 say nothing about
+# the records and are raised as they are.
+REFUSALS = frozenset({400, 404, 409, 413, 422})
+UNKNOWN_PROPERTY = "PROPERTY_DOESNT_EXIST"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PROPERTY_TYPES = {
+    "money": ("number", "number"),
+    "number": ("number", "number"),
+    "integer": ("number", "number"),
+    "date": ("date", "date"),
+    "datetime": ("datetime", "date"),
+    "enumeration": ("enumeration", "select"),
+    "text": ("string", "text"),
+}
+
+
+class HubSpotCrm:
+    """The `Crm` of HubSpot. Errors of the HTTP client pass through where nothing was written."""
+
+    slug = "hubspot"
+    batch_size = BATCH_SIZE
+    objects: Mapping[str, tuple[Field, ...]] = {"companies": ACCOUNT_FIELDS, "deals": DEAL_FIELDS}
+    _setup_only: Mapping[str, tuple[Field, ...]] = {"companies": SETUP_ONLY_FIELDS}
+
+    def __init__(self, api: Api):
+        self._api = api
+
+    def read(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, str | None]]:
+        """Current values as canonical text, by record id; records that are archived or never were are absent.
+
+        A merged record's id answers with the survivor, whose id is another: it counts as absent.
+        """
+        wanted = _fields(self.objects[object], fields)
+        found: dict[str, dict[str, str | None]] = {}
+        for start in range(0, len(ids), BATCH_SIZE):
+            batch = ids[start : start + BATCH_SIZE]
+            for result in self._read_batch(object, batch, [PREFIX + field.name for field in wanted]):
+                if str(result["id"]) in batch:
+                    found[str(result["id"])] = _values(wanted, result["properties"])
+        return found
+
+    def update(self, object: str, updates: Sequence[RecordUpdate]) -> list[Outcome]:
+        """Writes up to 100 records in one call and says of each whether it was written.
+
+        No `idProperty` is sent: with it HubSpot refuses record ids. Raises BatchRefused, OutcomeUnknown or FieldsMissing;
+        ValueError for a batch that HubSpot would refuse in any case (too many inputs, one record twice).
+        """
+        fields = {field.name: field for field in self.objects[object]}
+        ids = [update.record_id for update in updates]
+        if not ids or len(ids) > BATCH_SIZE or len(set(ids)) != len(ids):
+            raise ValueError(f"hubspot {object}: a batch holds 1 to {BATCH_SIZE} different records, not {len(ids)}: {ids}")
+        inputs = [
+            {
+                "id": update.record_id,
+                "objectWriteTraceId": update.record_id,
+                "properties": {PREFIX + name: _property(fields[name], text) for name, text in update.values.items()},
+            }
+            for update in updates
+        ]
+        try:
+            with _writing():
+                answer = self._api.post(_objects(object, "batch/update"), json={"inputs": inputs}).json
+        except ApiError as error:
+            raise _refusal(error) from error
+        return _outcomes(object, ids, answer)
+
+    def missing_fields(self, object: str) -> list[Field]:
+        """The fields that Crossfoot needs on `object` and that HubSpot does not have yet, in their order.
+
+        Raises FieldsMissing when one of them exists with another type: values would be refused or garbled.
+        """
+        answer = self._api.get(f"/crm/properties/{VERSION}/{object}").json
+        existing = {found["name"]: found["type"] for found in answer["results"]}
+        needed = self.objects[object] + self._setup_only.get(object, ())
+        for field in needed:
+            there = existing.get(PREFIX + field.name)
+            if there is not None and there != _PROPERTY_TYPES[field.type][0]:
+                raise FieldsMissing(
+                    f"hubspot: property {PREFIX}{field.name} of {object} is of type {there!r}, not "
+                    f"{_PROPERTY_TYPES[field.type][0]!r}; archive it in HubSpot and run crossfoot setup-crm"
+                )
+        return [field for field in needed if PREFIX + field.name not in existing]
+
+    def create_fields(self, object: str, fields: Sequence[Field]) -> None:
+        """Creates the properties in the group "crossfoot", and the group where it is missing.
+
+        Raises FieldsMissing with HubSpot's messages when it created only some of them.
+        """
+        if not fields:
+            return
+        groups = f"/crm/properties/{VERSION}/{object}/groups"
+        if GROUP not in {group["name"] for group in self._api.get(groups).json["results"]}:
+            self._api.post(groups, json={"name": GROUP, "label": "Crossfoot"})
+        inputs = [_definition(field, order) for order, field in enumerate(fields)]
+        answer = self._api.post(f"/crm/properties/{VERSION}/{object}/batch/create", json={"inputs": inputs}).json
+        created = {result["name"] for result in answer["results"]}
+        missing = [PREFIX + field.name for field in fields if PREFIX + field.name not in created]
+        if missing:
+            said = "; ".join(error["message"] for error in answer.get("errors", ()))
+            raise FieldsMissing(f"hubspot: did not create {', '.join(missing)} on {object}: {said or 'no reason given'}")
+
+    def find_task(self, account_id: str, key: str) -> str | None:
+        """Id of the company's task whose body holds the key's marker, or None.
+
+        Goes by association and not by search, whose index lags behind a creation by seconds.
+        """
+        for ids in self._task_ids(account_id):
+            for result in self._read_batch("tasks", ids, ["hs_task_body"]):
+                if task_marker(key) in (result["properties"].get("hs_task_body") or ""):
+                    return str(result["id"])
+        return None
+
+    def create_task(self, request: TaskRequest) -> str:
+        """Creates the task with its association in one call, so that a cut connection leaves both or neither."""
+        properties = {
+            "hs_timestamp": request.due.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "hs_task_subject": request.subject,
+            "hs_task_body": html.escape(request.body, quote=False),  # HubSpot shows a task's body as HTML
+            "hs_task_status": "NOT_STARTED",
+            "hs_task_priority": "HIGH",
+            "hs_task_type": "TODO",
+        }
+        if request.owner_id:
+            properties["hubspot_owner_id"] = request.owner_id
+        association = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": TASK_TO_COMPANY}
+        body = {"properties": properties, "associations": [{"to": {"id": request.account_id}, "types": [association]}]}
+        try:
+            with _writing():
+                return str(self._api.post(_objects("tasks"), json=body).json["id"])
+        except ApiError as error:
+            raise _refusal(error) from error
+
+    def complete_task(self, task_id: str) -> None:
+        """Marks the task completed."""
+        self._set_task(task_id, "COMPLETED")
+
+    def reopen_task(self, task_id: str) -> None:
+        """Marks the task not started: HubSpot does not say whether it had been in progress before it was completed."""
+        self._set_task(task_id, "NOT_STARTED")
+
+    def delete_task(self, task_id: str) -> None:
+        """Moves the task to HubSpot's recycle bin; one that is gone already is fine."""
+        try:
+            with _writing():
+                self._api.delete(_objects("tasks", task_id))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def task_status(self, task_id: str) -> Literal["open", "completed"] | None:
+        """Whether the task is open or completed; None when it was deleted."""
+        try:
+            answer = self._api.get(_objects("tasks", task_id), params={"properties": "hs_task_status"}).json
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+        return "completed" if answer["properties"].get("hs_task_status") == "COMPLETED" else "open"
+
+    def _set_task(self, task_id: str, status: str) -> None:
+        try:
+            with _writing():
+                self._api.patch(_objects("tasks", task_id), json={"properties": {"hs_task_status": status}})
+        except ApiError as error:
+            raise _refusal(error) from error
+
+    def _task_ids(self, account_id: str) -> Iterator[list[str]]:
+        path, after = _objects("companies", f"{account_id}/associations/tasks"), None
+        for _ in range(MAX_ASSOCIATION_PAGES):
+            params = {"limit": str(ASSOCIATION_PAGE)} | ({"after": after} if after else {})
+            try:
+                answer = self._api.get(path, params=params).json
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                return  # the company is gone, and with it the way to its tasks
+            # One entry for each association label: the same task can be listed twice.
+            ids = list(dict.fromkeys(str(result["toObjectId"]) for result in answer["results"]))
+            yield from (ids[start : start + BATCH_SIZE] for start in range(0, len(ids), BATCH_SIZE))
+            after = answer.get("paging", {}).get("next", {}).get("after")
+            if after is None:
+                return
+        raise ValueError(f"hubspot: company {account_id} has more than {MAX_ASSOCIATION_PAGES} pages of tasks; archive some")
+
+    def _read_batch(self, object: str, ids: Sequence[str], properties: Sequence[str]) -> list[dict[str, Any]]:
+        body = {"inputs": [{"id": id} for id in ids], "properties": list(properties)}
+        answer = self._api.post(_objects(object, "batch/read"), json=body, safe=True).json
+        for error in answer.get("errors", ()):
+            if error.get("category") != "OBJECT_NOT_FOUND":
+                raise ApiError(207, error, f"hubspot: POST {_objects(object, 'batch/read')}", "run again")
+        return answer["results"]
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turns "no answer" and "the vendor failed" into OutcomeUnknown; other answers say that nothing was written."""
+    try:
+        yield
+    except ConnectionLost as lost:
+        raise OutcomeUnknown(str(lost)) from lost
+    except ApiError as error:
+        if error.status >= 500 or error.status == 408:
+            raise OutcomeUnknown(str(error)) from error
+        raise
+
+
+def _refusal(error: ApiError) -> Exception:
+    if error.status not in REFUSALS:
+        return error
+    if UNKNOWN_PROPERTY in str(error.body):
+        return FieldsMissing(f"{_message(error.body)}; run crossfoot setup-crm to create what is missing")
+    return BatchRefused(_message(error.body))
+
+
+def _message(body: Any) -> str:
+    if not isinstance(body, dict):
+        return str(body)
+    details = [detail["message"] for detail in body.get("errors", ()) if detail.get("message")]
+    return "; ".join(dict.fromkeys([str(body.get("message", "no message")), *details]))
+
+
+def _outcomes(object: str, ids: Sequence[str], answer: Any) -> list[Outcome]:
+    """One outcome for each input, or OutcomeUnknown: a body without `inputs` was once answered COMPLETE and empty."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
+        raise OutcomeUnknown(f"hubspot {object}: the answer to {len(ids)} updates has no results")
+    written = {str(result["id"]) for result in answer["results"]}
+    rejected = {id: _message(error) for error in answer.get("errors", ()) for id in _named(error)}
+    open_ids = [id for id in ids if id not in written and id not in rejected]
+    failures = int(answer.get("numErrors") or len(answer.get("errors", ())))
+    if len(open_ids) == 1 and failures == 1 and not rejected:
+        said = "; ".join(_message(error) for error in answer.get("errors", ()))
+        rejected, open_ids = {open_ids[0]: said or "no reason given"}, []  # the only one left is the one that failed
+    foreign = (written | rejected.keys()) - set(ids)
+    if open_ids or foreign or written & rejected.keys() or len(written) + len(rejected) != len(ids):
+        raise OutcomeUnknown(
+            f"hubspot {object}: the answer to {len(ids)} updates has {len(written)} results and {failures} errors, and does "
+            f"not say what became of {open_ids or sorted(foreign)}"
+        )
+    return [Outcome(id, "rejected", rejected[id]) if id in rejected else Outcome(id, "written") for id in ids]
+
+
+def _named(error: Mapping[str, Any]) -> list[str]:
+    context = error.get("context") or {}
+    ids = [*context.get("ids", ()), *context.get("id", ()), *context.get("objectWriteTraceId", ())]
+    return [str(id) for id in dict.fromkeys(ids)]
+
+
+def _objects(object: str, rest: str = "") -> str:
+    return f"/crm/objects/{VERSION}/{object}" + (f"/{rest}" if rest else "")
+
+
+def _fields(known: Sequence[Field], names: Sequence[str]) -> list[Field]:
+    by_name = {field.name: field for field in known}
+    return [by_name[name] for name in names]
+
+
+def _values(fields: Sequence[Field], properties: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {field.name: _canonical(field, properties.get(PREFIX + field.name)) for field in fields}
+
+
+def _property(field: Field, text: str | None) -> str:
+    return "" if text is None else canonical(field.type, text)
+
+
+def _canonical(field: Field, raw: str | None) -> str | None:
+    """Canonical text of what HubSpot stores; a value that is not of the field's type stays as it is, to be compared."""
+    if raw is None or raw == "":
+        return None
+    try:
+        if field.type in ("date", "datetime"):
+            return canonical(field.type, _moment(field, raw))
+        return canonical(field.type, raw) if field.type in NUMBERS else raw
+    except ValueError:
+        return raw
+
+
+def _moment(field: Field, raw: str) -> str:
+    # Dates and times come as ISO text or as epoch milliseconds, whichever way they were once written.
+    moment = _EPOCH + timedelta(milliseconds=int(raw)) if re.fullmatch(r"-?\d{9,13}", raw) else None
+    if field.type == "datetime":
+        return moment.isoformat() if moment else raw
+    return (moment or datetime.fromisoformat(raw)).date().isoformat()
+
+
+def _definition(field: Field, order: int) -> dict[str, Any]:
+    type, field_type = _PROPERTY_TYPES[field.type]
+    definition: dict[str, Any] = {
+        "name": PREFIX + field.name,
+        "label": field.label,
+        "type": type,
+        "fieldType": field_type,
+        "groupName": GROUP,
+        "description": field.description,
+        "displayOrder": order,
+    }
+    if field.options:
+        definition["options"] = [
+            {"label": option, "value": option, "displayOrder": place, "hidden": False}
+            for place, option in enumerate(field.options)
+        ]
+    if field.type == "money":
+        definition["showCurrencySymbol"] = True
+    return definition
