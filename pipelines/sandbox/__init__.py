@@ -1,0 +1,1 @@
+"""The sandbox: one invented company behind every vendor's API, on a local server."""

@@ -1,0 +1,505 @@
+"""The answer key: what a careful accountant would say about the world on its day, computed from the facts alone.
+
+Nothing here is shared with the models that are measured against it. Money comes out as text with two decimals in the
+base currency (deals: in the deal's currency), dates as ISO text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING
+
+from pipelines.sandbox.entities import (
+    CENT,
+    ZERO,
+    CreditNote,
+    Customer,
+    Deal,
+    Invoice,
+    Payment,
+    Refund,
+    instalment_dates,
+)
+
+if TYPE_CHECKING:
+    from pipelines.sandbox.world import World
+
+TOLERANCE = CENT
+HOLD_DAYS, RELEASE_DAYS = 60, 30
+FREE_MAIL = frozenset(
+    (
+        "gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "yahoo.com", "icloud.com", "aol.com",
+        "proton.me", "protonmail.com", "gmx.de", "gmx.net", "web.de", "msn.com", "mail.com", "me.com",
+    )
+)  # fmt: skip
+LEGAL_WORDS = frozenset(
+    ("inc", "llc", "ltd", "gmbh", "corp", "co", "company", "limited", "ag", "sa", "bv", "plc")
+)  # fmt: skip
+
+
+def answer_key(world: World) -> dict:
+    """All answers for `world.today`.
+
+    {"as_of": date, "accounts": {id: {...}}, "deals": {id: {...}}, "matches": {customer id: {"account_id", "rung"}},
+    "exceptions": [{"kind", "record_id"}]}. Archived accounts and deals have no answer; a match without an account and
+    with a rung is a question for a person on that rung.
+    """
+    matches = match_customers(world)
+    books = {account_id: Books() for account_id, account in world.accounts.items() if not account.archived}
+    _sort_documents(world, matches, books)
+    in_review = _accounts_in_review(world, matches)
+    accounts = {
+        account_id: {"name": world.accounts[account_id].name, "review": account_id in in_review}
+        | account_facts(world, documents)
+        for account_id, documents in books.items()
+    }
+    deals = reconcile_deals(world, matches)
+    return {
+        "as_of": world.today.isoformat(),
+        "accounts": accounts,
+        "deals": deals,
+        "matches": {key: {"account_id": m.account_id, "rung": m.rung} for key, m in matches.items()},
+        "exceptions": exceptions(world, matches),
+    }
+
+
+def money(amount: Decimal) -> str:
+    """Two decimals, half up."""
+    return str(amount.quantize(CENT, ROUND_HALF_UP))
+
+
+# -- customers and accounts -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Match:
+    """Whose customer it is, by which rung; candidates without an account are a question."""
+
+    account_id: str | None
+    rung: int | None
+    candidates: tuple[str, ...] = ()
+
+
+def match_customers(world: World) -> dict[str, Match]:
+    """Every customer's account by the first rung that answers; sub-customers take their parent's answer."""
+    live = {key: account for key, account in world.accounts.items() if not account.archived}
+    roots = [customer for customer in world.customers.values() if customer.parent_id is None]
+    claims: dict[str, set[str]] = defaultdict(set)
+    emails: dict[str, set[str]] = defaultdict(set)
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for account in live.values():
+        for customer_id in account.customer_ids:
+            claims[customer_id].add(account.id)
+        if account.email:
+            emails[account.email.lower()].add(account.id)
+        if account.domain and business_domain(account.domain):
+            names[business_domain(account.domain), normal_name(account.name)].add(account.id)
+    for contact in world.contacts.values():
+        if contact.email and contact.account_id in live:
+            emails[contact.email.lower()].add(contact.account_id)
+    senders = Counter(customer.email.lower() for customer in roots if customer.email)
+
+    def decide(customer: Customer) -> Match:
+        if found := claims.get(customer.id):
+            return _one(found, 2)
+        if customer.crm_id in live:
+            return Match(customer.crm_id, 3)
+        email = (customer.email or "").lower()
+        if found := emails.get(email):
+            return _one(found, 4) if senders[email] == 1 else Match(None, 4, tuple(sorted(found)))
+        found = set().union(*(names.get((d, normal_name(customer.name)), set()) for d in _domains(customer)))
+        return _one(found, 5) if found else Match(None, None)
+
+    decided = {customer.id: decide(customer) for customer in roots}
+    return {customer.id: decided[_root(world, customer).id] for customer in world.customers.values()}
+
+
+def _one(found: set[str], rung: int) -> Match:
+    return Match(next(iter(found)), rung) if len(found) == 1 else Match(None, rung, tuple(sorted(found)))
+
+
+def _root(world: World, customer: Customer) -> Customer:
+    while customer.parent_id is not None:
+        customer = world.customers[customer.parent_id]
+    return customer
+
+
+def _domains(customer: Customer) -> set[str]:
+    host = re.sub(r"^[a-z]+://", "", (customer.website or "").lower()).partition("/")[0]
+    mail = (customer.email or "").rpartition("@")[2]
+    return {business_domain(host), business_domain(mail)} - {""}
+
+
+def business_domain(domain: str) -> str:
+    """The bare domain, or nothing when it belongs to a free-mail service."""
+    bare = domain.lower().removeprefix("www.")
+    return "" if bare in FREE_MAIL else bare
+
+
+def normal_name(name: str) -> str:
+    """Lower case, no accents, no punctuation, no legal form."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c))
+    words = re.sub(r"[^\w\s]", "", plain).split()
+    return " ".join(word for word in words if word not in LEGAL_WORDS)
+
+
+def _accounts_in_review(world: World, matches: dict[str, Match]) -> set[str]:
+    return {account_id for match in matches.values() for account_id in match.candidates}
+
+
+# -- account status -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Books:
+    """An account's documents that count on the day; the invoices still include voided ones."""
+
+    invoices: list[Invoice] = field(default_factory=list)
+    credits: list[CreditNote] = field(default_factory=list)
+    payments: list[Payment] = field(default_factory=list)
+    refunds: list[Refund] = field(default_factory=list)
+
+
+def _sort_documents(world: World, matches: dict[str, Match], books: dict[str, Books]) -> None:
+    def of(customer_id: str) -> Books:
+        return books.get(matches[customer_id].account_id or "") or Books()
+
+    for invoice in world.invoices.values():
+        if not invoice.deleted and invoice.issued <= world.today:
+            of(invoice.customer_id).invoices.append(invoice)
+    for note in world.credit_notes.values():
+        if not (note.deleted or note.voided) and note.issued <= world.today:
+            of(note.customer_id).credits.append(note)
+    for payment in world.payments.values():
+        if not (payment.deleted or payment.voided) and payment.date <= world.today:
+            of(payment.customer_id).payments.append(payment)
+    for refund in world.refunds.values():
+        if refund.date <= world.today:
+            of(refund.customer_id).refunds.append(refund)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An invoice that counts, with what is open of it today and the day from which on it was settled."""
+
+    invoice: Invoice
+    due: date
+    open: Decimal
+    settled: date | None
+
+
+def _standing(world: World, invoice: Invoice) -> Standing:
+    left, settled = invoice.gross, invoice.issued if invoice.gross <= TOLERANCE else None
+    parts = [(p.date, a.amount) for p, a in world.applied.get(invoice.id, ()) if not (p.deleted or p.voided)]
+    for day, amount in sorted(part for part in parts if part[0] <= world.today):
+        left -= amount
+        if settled is None and left <= TOLERANCE:
+            settled = day
+    return Standing(invoice, world.due_date(invoice), left, settled)
+
+
+def account_facts(world: World, books: Books) -> dict[str, object]:
+    """The status fields of one account, named as they are written to the CRM."""
+    today = world.today
+    standing = [_standing(world, invoice) for invoice in books.invoices if not invoice.voided]
+    opened = [s for s in standing if s.open > TOLERANCE]
+    late = [s for s in opened if s.due < today]
+    notes = [(world.open_amount(n, today) * n.rate, n) for n in books.credits]
+    credit = sum((left for left, _ in notes), ZERO) + sum((p.unapplied * p.rate for p in books.payments), ZERO)
+    overdue = max(ZERO, sum((s.open * s.invoice.rate for s in late), ZERO) - credit)
+    days = (today - min(s.due for s in late)).days if overdue > ZERO else 0
+    net = sum((i.invoice.net * i.invoice.rate for i in standing), ZERO)
+    net -= sum((n.net * n.rate for n in books.credits), ZERO)
+    net -= sum(((r.amount - r.tax) * r.rate for r in books.refunds), ZERO)
+    collected = sum((p.amount * p.rate for p in books.payments), ZERO)
+    collected -= sum((r.amount * r.rate for r in books.refunds), ZERO)
+    return {
+        "financial_status": _financial_status(standing, overdue, days, today),
+        "days_overdue": days,
+        "total_outstanding": money(sum((s.open * s.invoice.rate for s in opened), ZERO)),
+        "overdue_amount": money(overdue),
+        "overdue_invoices": len(late) if overdue > ZERO else 0,
+        "unapplied_credit": money(credit),
+        "credit_status": _credit_status([left for left, _ in notes], books.refunds),
+        "invoiced_to_date": money(net),
+        "collected_to_date": money(collected),
+        "average_days_to_pay": _average_days_to_pay(standing, today),
+        **_newest(books, standing, today),
+    }
+
+
+def _financial_status(standing: list[Standing], overdue: Decimal, days: int, today: date) -> str:
+    if not standing:
+        return "No Invoices"
+    if overdue > ZERO and (days >= HOLD_DAYS or _was_held(standing, today)):
+        return "Credit Hold"
+    return "Overdue" if overdue > ZERO else "Current"
+
+
+def _was_held(standing: list[Standing], today: date) -> bool:
+    """Whether the oldest overdue age was 60 days once and has not fallen below 30 since; walks back day by day."""
+    day = today
+    while (age := _oldest_age(standing, day)) >= RELEASE_DAYS:
+        if age >= HOLD_DAYS:
+            return True
+        day -= timedelta(days=1)
+    return False
+
+
+def _oldest_age(standing: list[Standing], day: date) -> int:
+    dues = [s.due for s in standing if s.invoice.issued <= day and (s.settled is None or s.settled > day)]
+    return max(0, (day - min(dues)).days) if dues else 0
+
+
+def _credit_status(left: list[Decimal], refunds: list[Refund]) -> str:
+    if any(amount > TOLERANCE for amount in left):
+        return "Credit Note Open"
+    return "Refunded" if refunds else "None"
+
+
+def _average_days_to_pay(standing: list[Standing], today: date) -> str | None:
+    since = today - timedelta(days=365)
+    paid = [s for s in standing if s.settled and s.settled >= since and s.invoice.gross > ZERO]
+    weight = sum((s.invoice.gross * s.invoice.rate for s in paid), ZERO)
+    if not weight:
+        return None
+    spread = sum((s.invoice.gross * s.invoice.rate * (s.settled - s.invoice.issued).days for s in paid), ZERO)
+    return str((spread / weight).quantize(Decimal("0.1"), ROUND_HALF_UP))
+
+
+def _newest(books: Books, standing: list[Standing], today: date) -> dict[str, object]:
+    """The last-invoice and last-payment fields."""
+    newest = max(standing, key=lambda s: (s.invoice.issued, int(s.invoice.id)), default=None)
+    with_voided = max(books.invoices, key=lambda i: (i.issued, int(i.id)), default=None)
+    paid_on = max((p.date for p in books.payments if p.amount > ZERO), default=None)
+    status = None
+    if with_voided is not None:
+        status = "Voided" if with_voided.voided else _invoice_status(newest, today)
+    return {
+        "last_invoice_date": newest.invoice.issued.isoformat() if newest else None,
+        "last_invoice_amount": money(newest.invoice.gross * newest.invoice.rate) if newest else None,
+        "last_invoice_status": status,
+        "last_payment_date": paid_on.isoformat() if paid_on else None,
+    }
+
+
+def _invoice_status(standing: Standing, today: date) -> str:
+    if standing.open <= TOLERANCE:
+        return "Paid"
+    if standing.due < today:
+        return "Overdue"
+    return "Partially Paid" if standing.open < standing.invoice.gross else "Sent"
+
+
+# -- deals ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Bridge:
+    """What there is to say about one won deal, in its currency and net of tax."""
+
+    deal: Deal
+    contracted: Decimal | None
+    invoices: list[Invoice] = field(default_factory=list)
+    credits: list[CreditNote] = field(default_factory=list)
+
+    @property
+    def invoiced(self) -> Decimal:
+        """Linked invoices minus linked credit notes."""
+        return sum((i.net for i in self.invoices), ZERO) - sum((n.net for n in self.credits), ZERO)
+
+
+def reconcile_deals(world: World, matches: dict[str, Match]) -> dict[str, dict]:
+    """The answer of each won deal."""
+    won = {stage.id for stage in world.stages.values() if stage.won}
+    deals = [d for d in world.deals.values() if d.stage_id in won and not d.archived]
+    links = link_invoices(world, deals, matches)
+    bridges = {deal.id: Bridge(deal, _contracted(world, deal)) for deal in deals}
+    for invoice_id, deal_id in links.items():
+        bridges[deal_id].invoices.append(world.invoices[invoice_id])
+    for note, deal_id in _linked_credits(world, links, bridges):
+        bridges[deal_id].credits.append(note)
+    return {deal_id: _deal_answer(world, bridge) for deal_id, bridge in bridges.items()}
+
+
+def _contracted(world: World, deal: Deal) -> Decimal | None:
+    lines = world.lines_of.get(deal.id)
+    return sum((line.amount for line in lines), ZERO) if lines else deal.amount
+
+
+def link_invoices(world: World, deals: list[Deal], matches: dict[str, Match]) -> dict[str, str]:
+    """Deal id by invoice id: by the deal's id, by a number that is unique in the account, by a unique amount."""
+    standing = [
+        i for i in world.invoices.values() if not (i.voided or i.deleted) and i.issued <= world.today
+    ]
+    by_id = {deal.id for deal in deals}
+    links = {i.id: i.deal_ref for i in standing if i.deal_ref in by_id}
+    by_account: dict[str, list[Invoice]] = defaultdict(list)
+    for invoice in standing:
+        if account_id := matches[invoice.customer_id].account_id:
+            by_account[account_id].append(invoice)
+    for deal in deals:
+        for number in deal.invoice_numbers:
+            found = [i for i in by_account.get(deal.account_id or "", ()) if i.number == number]
+            if len(found) == 1 and found[0].id not in links:
+                links[found[0].id] = deal.id
+    linked = set(links.values())
+    loose_deals = [d for d in deals if d.id not in linked and d.account_id in by_account]
+    return links | _by_amount(world, loose_deals, by_account, links)
+
+
+def _by_amount(
+    world: World, deals: list[Deal], by_account: dict[str, list[Invoice]], links: dict[str, str]
+) -> dict[str, str]:
+    pairs = [
+        (invoice.id, deal.id)
+        for deal in deals
+        if (contracted := _contracted(world, deal)) is not None
+        for invoice in by_account[deal.account_id]
+        if invoice.id not in links
+        and invoice.currency == (deal.currency or world.base_currency)
+        and _near(invoice.net - contracted, TOLERANCE)
+        and deal.close_date - timedelta(days=30) <= invoice.issued <= deal.close_date + timedelta(days=90)
+    ]
+    invoices, owners = Counter(i for i, _ in pairs), Counter(d for _, d in pairs)
+    return {i: d for i, d in pairs if invoices[i] == 1 and owners[d] == 1}
+
+
+def _linked_credits(
+    world: World, links: dict[str, str], bridges: dict[str, Bridge]
+) -> Iterable[tuple[CreditNote, str]]:
+    for note in world.credit_notes.values():
+        if note.voided or note.deleted or note.issued > world.today:
+            continue
+        if note.deal_ref in bridges:
+            yield note, note.deal_ref
+            continue
+        spent_on = {
+            links[a.doc_id]
+            for payment, _ in world.applied.get(note.id, ())
+            for a in payment.applications
+            if a.kind == "invoice" and a.doc_id in links and payment.date <= world.today
+        }
+        for deal_id in sorted(spent_on)[:1]:
+            yield note, deal_id
+
+
+def _near(difference: Decimal, tolerance: Decimal) -> bool:
+    return -tolerance <= difference <= tolerance
+
+
+def _deal_answer(world: World, bridge: Bridge) -> dict[str, object]:
+    foreign = any(i.currency != (bridge.deal.currency or world.base_currency) for i in bridge.invoices)
+    variance = None if foreign or bridge.contracted is None else bridge.invoiced - bridge.contracted
+    status, cause = _judge(world, bridge, variance, foreign)
+    return {
+        "status": status,
+        "cause": cause,
+        "contracted": None if bridge.contracted is None else money(bridge.contracted),
+        "invoiced": None if foreign else money(bridge.invoiced),
+        "variance": None if variance is None else money(variance),
+        "linked": sorted((i.id for i in bridge.invoices), key=int),
+    }
+
+
+def _judge(world: World, bridge: Bridge, variance: Decimal | None, foreign: bool) -> tuple[str, str | None]:
+    """Status and main cause; the causes are tried in their order, the first that explains all of it wins.
+
+    `scheduled` is tried before `price_or_quantity`: an instalment bills a smaller quantity of the same product.
+    """
+    if foreign:
+        return "Review", "other_currency"
+    if variance is None:
+        return "Review", "unexplained"
+    tolerance = TOLERANCE * max(1, len(bridge.invoices) + len(bridge.credits))
+    if not bridge.invoices:
+        return ("Explained", "scheduled") if _starts_later(world, bridge.deal) else ("Review", "not_invoiced")
+    if _near(variance, tolerance):
+        return "Matched", "rounding" if variance else None
+    for status, cause, part in _proofs(world, bridge):
+        if part and _near(variance - part, tolerance):
+            return status, cause
+    if _same_products(world, bridge):
+        return "Review", "price_or_quantity"
+    return "Review", "partly_invoiced" if variance < ZERO else "over_invoiced"
+
+
+def _proofs(world: World, bridge: Bridge) -> Iterable[tuple[str, str, Decimal]]:
+    """Each cause with the variance it would make by itself."""
+    yield "Explained", "tax_in_contract", -sum((i.tax for i in bridge.invoices), ZERO)
+    for twin in _repeated(bridge.invoices):
+        yield "Review", "duplicate_invoice", twin.net
+    yield "Explained", "credit_note", -sum((n.net for n in bridge.credits), ZERO)
+    lines = [line for invoice in bridge.invoices for line in invoice.lines]
+    yield "Explained", "discount", sum((line.amount for line in lines if line.kind == "discount"), ZERO)
+    yield "Explained", "scheduled", -_still_to_come(world, bridge.deal)
+
+
+def _repeated(invoices: list[Invoice]) -> list[Invoice]:
+    return [b for n, b in enumerate(invoices) if any(a.lines == b.lines and a.net == b.net for a in invoices[:n])]
+
+
+def _starts_later(world: World, deal: Deal) -> bool:
+    lines = world.lines_of.get(deal.id) or []
+    return bool(lines) and all(line.start is not None and line.start > world.today for line in lines)
+
+
+def _still_to_come(world: World, deal: Deal) -> Decimal:
+    total = ZERO
+    for line in world.lines_of.get(deal.id) or []:
+        dates = instalment_dates(line)
+        if dates:
+            total += line.amount * sum(day > world.today for day in dates) / len(dates)
+    return total
+
+
+def _same_products(world: World, bridge: Bridge) -> bool:
+    sold = {line.sku for line in world.lines_of.get(bridge.deal.id) or []}
+    billed = {line.sku for invoice in bridge.invoices for line in invoice.lines if line.kind == "item"}
+    return bool(sold) and sold == billed
+
+
+# -- exceptions -----------------------------------------------------------------------------------------------------
+
+
+def exceptions(world: World, matches: dict[str, Match]) -> list[dict[str, str]]:
+    """What somebody has to look at, one row each, sorted by kind and record."""
+    found = list(_account_exceptions(world)) + list(_deal_exceptions(world))
+    for customer_id, match in matches.items():
+        if world.customers[customer_id].parent_id is None and match.account_id is None:
+            kinds = {2: "customer_claimed_twice", None: "customer_only_in_accounting"}
+            found.append((kinds.get(match.rung, "ambiguous_match"), customer_id))
+    numbers: dict[tuple[str | None, str], list[str]] = defaultdict(list)
+    for invoice in world.invoices.values():
+        if not (invoice.deleted or invoice.voided):
+            numbers[_root(world, world.customers[invoice.customer_id]).id, invoice.number].append(invoice.id)
+    found += [("repeated_invoice_number", i) for ids in numbers.values() if len(ids) > 1 for i in ids]
+    return [{"kind": kind, "record_id": record_id} for kind, record_id in sorted(found)]
+
+
+def _account_exceptions(world: World) -> Iterable[tuple[str, str]]:
+    for account in world.accounts.values():
+        if not account.archived and account.owner_id is None:
+            yield "account_without_owner", account.id
+
+
+def _deal_exceptions(world: World) -> Iterable[tuple[str, str]]:
+    won = {stage.id for stage in world.stages.values() if stage.won}
+    for deal in world.deals.values():
+        if deal.archived or deal.stage_id not in won:
+            continue
+        lines = world.lines_of.get(deal.id)
+        if deal.account_id is None:
+            yield "deal_without_account", deal.id
+        if not lines:
+            yield "deal_without_lines", deal.id
+        if deal.amount is None:
+            yield ("deal_amount_not_a_number" if deal.amount_text else "deal_without_amount"), deal.id
+        elif lines and deal.amount != sum((line.amount for line in lines), ZERO):
+            yield "header_differs_from_lines", deal.id
