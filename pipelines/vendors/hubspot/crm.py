@@ -342,3 +342,6 @@ def _definition(field: Field, order: int) -> dict[str, Any]:
     if field.type == "money":
         definition["showCurrencySymbol"] = True
     return definition
+
+
+CRM = HubSpotCrm

@@ -162,7 +162,7 @@ def records(job: Job, entity: str, rows_of: Callable[[Row], list[tuple[str, list
         started, moved, before = None, False, frozenset()
         for page in range(MAX_PAGES):
             answer, items = _new_page(job, entity, changed_query(entity, since, page), before)
-            before = frozenset(item["Id"] for item in items)
+            before = frozenset(map(_identity, items))
             started = started or _time(answer)
             yield from _by_table(rows_of(item) for item in items)
             moved = moved or (page > 0 and any((_modified(item) or started) >= started for item in items))
@@ -179,7 +179,7 @@ def _new_page(job: Job, entity: str, query: str, before: frozenset[str]) -> tupl
     for _ in range(MAX_REREADS):
         answer = _ask(job, query)
         items = _items(answer, entity)
-        if not items or {item["Id"] for item in items} != before:
+        if not items or set(map(_identity, items)) != before:
             return answer, items
     raise RuntimeError(f"quickbooks: {entity} gave the same page {MAX_REREADS} times; run again later")
 
@@ -395,6 +395,11 @@ def _ids(job: Job, entity: str, rest: str) -> set[str]:
 def _items(answer: Row, entity: str) -> list[Row]:
     """An empty page has no key at all."""
     return answer["QueryResponse"].get(entity, [])
+
+
+def _identity(item: Row) -> str:
+    """The record's id; exchange rates have none and go by currency and day."""
+    return item.get("Id") or f"{item.get('SourceCurrencyCode')}@{item.get('AsOfDate')}"
 
 
 def _time(answer: Row) -> datetime:

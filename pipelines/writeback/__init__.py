@@ -1,0 +1,1 @@
+"""Writing back to a CRM: nothing that was not planned, shown, limited, journalled and reversible."""

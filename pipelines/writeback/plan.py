@@ -1,0 +1,464 @@
+"""The plan: every change that a night would make in the CRM, and everything that it holds back, decided in pure functions.
+
+A plan's id is the hash of its changes, tasks and holds. Nothing here reads a clock, a CRM or the journal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.vendors.crm_types import COMPANIONS, Field, same, to_text
+
+FORMAT = 1
+MAX_CHANGES = 1_000_000  # fields and tasks of one plan; more is a mistake, not a night
+MIN_RECORDS_FOR_SHARE = 10  # below this, one record is too large a share to mean anything
+
+RecordKey = tuple[str, str, str]  # system, object, record id
+FieldKey = tuple[str, str, str, str]  # system, object, record id, field
+Values = Mapping[str, str | None]
+TaskAction = Literal["open", "close", "end", "reopen", "delete"]
+
+
+class BlockedPlan(Exception):
+    """A guard or a limit forbids the whole plan; nothing was written. `reasons` holds one sentence each (exit code 3)."""
+
+    def __init__(self, reasons: Sequence[str]):
+        self.reasons = tuple(reasons)
+        super().__init__("; ".join(self.reasons))
+
+
+class PlanFileError(Exception):
+    """A plan file is missing, was edited, or is of another version; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class WritebackPolicy:
+    """How far the write-back may go. Field names are plain ("days_overdue") or qualified ("companies.days_overdue").
+
+    `max_change_share` is a share of the records of one object, 0 to 1. `field_policies`: "theirs" (default) leaves a
+    person's edit alone, "ours" overwrites it. `null_policies`: "clear" or "keep", before the field's own default.
+    """
+
+    mode: Literal["off", "plan", "apply"] = "plan"
+    max_change_share: Decimal = Decimal("0.25")
+    field_policies: Mapping[str, str] = field(default_factory=dict)
+    null_policies: Mapping[str, str] = field(default_factory=dict)
+    overdue_tasks: bool = True
+    max_changes: int = MAX_CHANGES
+
+    def overwrites(self, object: str, field: Field) -> bool:
+        """Whether a person's edit of the field is overwritten."""
+        return _setting(self.field_policies, object, field.name, "theirs") == "ours"
+
+    def keeps(self, object: str, field: Field) -> bool:
+        """Whether an empty value leaves the field as it is."""
+        return _setting(self.null_policies, object, field.name, field.null_policy) == "keep"
+
+
+@dataclass(frozen=True)
+class DesiredRecord:
+    """One row of an activation model: what a CRM record should say. `hold_reason` is a sentence, or None: may be written."""
+
+    system: str
+    object: str
+    record_id: str
+    values: Values
+    hold_reason: str | None = None
+    sources: str = ""
+    account_id: str = ""
+    account: str = ""
+    owner_id: str | None = None
+
+    @property
+    def key(self) -> RecordKey:
+        return (self.system, self.object, self.record_id)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field of one record: from `before` (read live) to `after`, both canonical text."""
+
+    system: str
+    object: str
+    record_id: str
+    field: str
+    before: str | None
+    after: str | None
+    account: str = ""
+    sources: str = ""
+
+    @property
+    def key(self) -> FieldKey:
+        return (self.system, self.object, self.record_id, self.field)
+
+
+@dataclass(frozen=True)
+class TaskChange:
+    """A task to open, close, reopen or delete. "end" closes only our book: a person has dealt with the task already."""
+
+    system: str
+    object: str
+    account_id: str
+    action: TaskAction
+    key: str
+    account: str = ""
+    kind: str = "overdue"
+    episode: str = ""  # the as_of date of the night that opened it
+    task_id: str | None = None
+    owner_id: str | None = None
+    subject: str = ""
+    body: str = ""
+    due: str | None = None  # canonical datetime
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A change that is not made, and why. `field` None: the whole record; "task": a task of the account."""
+
+    system: str
+    object: str
+    record_id: str
+    field: str | None
+    before: str | None
+    after: str | None
+    reason: str
+    account: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run may write. `records` counts the records looked at by "system object"; times are no part of the id."""
+
+    changes: tuple[Change, ...] = ()
+    tasks: tuple[TaskChange, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    guard_blocks: tuple[str, ...] = ()
+    limit_blocks: tuple[str, ...] = ()
+    records: tuple[tuple[str, int], ...] = ()
+    kind: Literal["nightly", "rollback"] = "nightly"
+    rollback_of: str | None = None
+    as_of: str = ""
+    not_approved: tuple[Hold, ...] = ()
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """One sentence for each reason why nothing of this plan may be written; empty: it may."""
+        return self.guard_blocks + self.limit_blocks
+
+    @property
+    def size(self) -> int:
+        return len(self.changes) + len(self.tasks)
+
+    @cached_property
+    def id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the changes, tasks and holds."""
+        content = {name: [_plain(item) for item in getattr(self, name)] for name in ("changes", "tasks", "holds")}
+        return _digest(content)[:16]
+
+
+def desired_from_row(system: str, object: str, fields: Sequence[Field], row: Mapping[str, Any]) -> DesiredRecord:
+    """A row of `activation.sync_<system>__<object>` as a DesiredRecord.
+
+    Raises ValueError, naming record and field, for a value of another type and for a status that nobody enumerated;
+    KeyError for a column that the model should have.
+    """
+    values: dict[str, str | None] = {}
+    for known in fields:
+        try:
+            text = to_text(known.type, row[known.name])
+            if text is not None and known.options and text not in known.options:
+                raise ValueError(f"{text!r} is none of {', '.join(known.options)}")
+        except ValueError as error:
+            raise ValueError(f"{system} {object} {row['record_id']}, {known.name}: {error}") from error
+        values[known.name] = text
+    return DesiredRecord(
+        system=system,
+        object=object,
+        record_id=row["record_id"],
+        values=values,
+        hold_reason=row["hold_reason"],
+        sources=row["sources"] or "",
+        account_id=row["account_id"] or "",
+        account=row.get("account_name") or "",
+        owner_id=row.get("owner_id"),
+    )
+
+
+def make_plan(
+    desired: Iterable[DesiredRecord],
+    current: Mapping[RecordKey, Values],
+    last_written: Mapping[FieldKey, str | None],
+    fields: Mapping[tuple[str, str], Sequence[Field]],
+    policy: WritebackPolicy,
+    *,
+    tasks: Iterable[TaskChange] = (),
+    task_holds: Iterable[Hold] = (),
+    guard_blocks: Sequence[str] = (),
+    as_of: str = "",
+) -> Plan:
+    """Compares what the records should say with what they say now.
+
+    `current` holds the live values by record, without the records that the CRM does not have; `last_written` the value
+    that Crossfoot wrote last, where it ever wrote the field; `fields` the fields by (system, object). Pure. Raises
+    ValueError for a record that is wanted twice.
+    """
+    changes: list[Change] = []
+    holds: list[Hold] = list(task_holds)
+    records: Counter[str] = Counter()
+    seen: set[RecordKey] = set()
+    for record in desired:
+        if record.key in seen:
+            raise ValueError(f"{' '.join(record.key)} is wanted twice; the activation model has one row for each record")
+        seen.add(record.key)
+        records[f"{record.system} {record.object}"] += 1
+        live = current.get(record.key)
+        if live is None:
+            holds.append(_hold(record, None, None, None, "the record no longer exists in the CRM"))
+            continue
+        made, held = _compare(record, live, last_written, fields[record.system, record.object], policy)
+        changes += made
+        holds += held
+    return limited(
+        Plan(
+            changes=tuple(sorted(changes, key=_change_order)),
+            tasks=tuple(sorted(tasks, key=_task_order)),
+            holds=tuple(sorted(holds, key=_hold_order)),
+            guard_blocks=tuple(guard_blocks),
+            records=tuple(sorted(records.items())),
+            as_of=as_of,
+        ),
+        policy,
+    )
+
+
+def limited(plan: Plan, policy: WritebackPolicy) -> Plan:
+    """The plan with the blocks that its size and its share of the records call for."""
+    return dataclasses.replace(plan, limit_blocks=(*_size_blocks(plan, policy), *_share_blocks(plan, policy)))
+
+
+def restricted(live: Plan, approved: Plan, policy: WritebackPolicy) -> Plan:
+    """What of the live plan was approved: an approval is a ceiling for the plan that was shown, not a licence.
+
+    Keeps each live change that the approved plan holds with the same values before and after; the others are named in
+    `not_approved`. The share of the records was seen by whoever approved, so it blocks no more; guards and size still do.
+    """
+    allowed = {(change.key, change.before, change.after) for change in approved.changes}
+    kept = [change for change in live.changes if (change.key, change.before, change.after) in allowed]
+    if live.kind == "nightly":
+        leaders = {change.key[:3] for change in kept if change.field not in COMPANIONS}
+        kept = [change for change in kept if change.key[:3] in leaders]  # a companion never goes alone
+    allowed_tasks = {(task.system, task.key, task.action) for task in approved.tasks}
+    tasks = [task for task in live.tasks if (task.system, task.key, task.action) in allowed_tasks]
+    kept_keys = {change.key for change in kept}
+    left_out = [_not_approved(change) for change in live.changes if change.key not in kept_keys]
+    left_out += [_task_not_approved(task) for task in live.tasks if task not in tasks]
+    plan = dataclasses.replace(
+        live, changes=tuple(kept), tasks=tuple(tasks), not_approved=tuple(sorted(left_out, key=_hold_order))
+    )
+    return dataclasses.replace(plan, limit_blocks=_size_blocks(plan, policy))
+
+
+def save_plan(plan: Plan, folder: Path) -> Path:
+    """Writes `<folder>/<id>.json` in one rename, and returns its path. The same plan gives the same bytes."""
+    document = {"format": FORMAT, "id": plan.id, **_document(plan)}
+    document["digest"] = _digest(document)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{plan.id}.json"
+    draft = folder / f".{plan.id}.{os.getpid()}.tmp"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return path
+
+
+def load_plan(path: Path) -> Plan:
+    """Reads a saved plan. Raises PlanFileError, naming the file, when it is missing, edited or of another version."""
+    remedy = "make a new one with crossfoot plan"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanFileError(f"{path} does not exist; {remedy}") from None
+    except ValueError as error:
+        raise PlanFileError(f"{path} is no plan ({error}); {remedy}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise PlanFileError(f"{path} is no plan of format {FORMAT}; {remedy}")
+    digest = document.pop("digest", None)
+    if digest != _digest(document):
+        raise PlanFileError(f"{path} was edited after it was made; a plan is applied as it was shown: {remedy}")
+    plan = plan_from_document(document)
+    if plan.id != document["id"] or path.stem != plan.id:
+        raise PlanFileError(f"{path} holds plan {plan.id}; {remedy}")
+    return plan
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan as plain JSON values, for the journal; `plan_from_document` reads it back."""
+    return _document(plan)
+
+
+def plan_from_document(document: Mapping[str, Any]) -> Plan:
+    """The plan that `plan_document` gave."""
+    return Plan(
+        changes=tuple(Change(**item) for item in document["changes"]),
+        tasks=tuple(TaskChange(**item) for item in document["tasks"]),
+        holds=tuple(Hold(**item) for item in document["holds"]),
+        guard_blocks=tuple(document["guard_blocks"]),
+        limit_blocks=tuple(document["limit_blocks"]),
+        records=tuple((name, count) for name, count in document["records"]),
+        kind=document["kind"],
+        rollback_of=document["rollback_of"],
+        as_of=document["as_of"],
+        not_approved=tuple(Hold(**item) for item in document["not_approved"]),
+    )
+
+
+def to_table(plan: Plan) -> list[dict[str, str | None]]:
+    """One row for each change, task and hold, for a person to read: what, system, object, record, account, field,
+    before, after, reason. Values are as they are: whoever shows them escapes them."""
+    rows = [_row("change", c.system, c.object, c.record_id, c.account, c.field, c.before, c.after, "") for c in plan.changes]
+    rows += [
+        _row("task", t.system, t.object, t.account_id, t.account, f"task: {t.action}", t.before, t.after, t.subject)
+        for t in plan.tasks
+    ]
+    for what, holds in (("held back", plan.holds), ("not approved", plan.not_approved)):
+        rows += [_row(what, h.system, h.object, h.record_id, h.account, h.field, h.before, h.after, h.reason) for h in holds]
+    return rows
+
+
+def _compare(
+    record: DesiredRecord,
+    live: Values,
+    last_written: Mapping[FieldKey, str | None],
+    fields: Sequence[Field],
+    policy: WritebackPolicy,
+) -> tuple[list[Change], list[Hold]]:
+    differing = [known for known in fields if not same(known.type, live.get(known.name), record.values[known.name])]
+    changes: list[Change] = []
+    holds: list[Hold] = []
+    for known in sorted(differing, key=lambda one: one.companion):
+        if known.companion and not changes:
+            continue
+        before, after = live.get(known.name), record.values[known.name]
+        reason = _reason(record, known, before, after, last_written, policy)
+        if reason is not None:
+            holds.append(_hold(record, known.name, before, after, reason))
+        else:
+            changes.append(Change(*record.key, known.name, before, after, record.account, record.sources))
+    return changes, holds
+
+
+def _reason(
+    record: DesiredRecord,
+    known: Field,
+    before: str | None,
+    after: str | None,
+    last_written: Mapping[FieldKey, str | None],
+    policy: WritebackPolicy,
+) -> str | None:
+    """Why the change is held back; None: it is made."""
+    if record.hold_reason is not None:
+        return record.hold_reason
+    if after is None and policy.keeps(record.object, known):
+        return "there is no value, and the field's null policy is to keep what it holds"
+    key = (*record.key, known.name)
+    ours = last_written.get(key)
+    if same(known.type, before, ours) or policy.overwrites(record.object, known):
+        return None
+    if key not in last_written:
+        return f"a person filled it: it is {before!r} and was never written by Crossfoot"
+    return f"a person changed it: it is {before!r}, and Crossfoot last wrote {ours!r}"
+
+
+def _size_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
+    if plan.size <= policy.max_changes:
+        return ()
+    return (f"the plan has {plan.size} changes, more than the limit of {policy.max_changes}; look for what went wrong",)
+
+
+def _share_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
+    touched: dict[str, set[str]] = {}
+    for change in plan.changes:
+        touched.setdefault(f"{change.system} {change.object}", set()).add(change.record_id)
+    for task in plan.tasks:
+        touched.setdefault(f"{task.system} {task.object}", set()).add(task.account_id)
+    blocks = []
+    for name, count in plan.records:
+        changed = len(touched.get(name, ()))
+        if count >= MIN_RECORDS_FOR_SHARE and changed > policy.max_change_share * count:
+            blocks.append(
+                f"{changed} of {count} {name} would change ({Decimal(100 * changed) / count:.0f} %), more than the allowed "
+                f"{policy.max_change_share * 100:.0f} %; look at the plan and approve it, or raise "
+                "writeback.max_change_share"
+            )
+    return tuple(blocks)
+
+
+def _not_approved(change: Change) -> Hold:
+    reason = "it is not in the approved plan with these values; make and approve a new plan"
+    return Hold(*change.key, change.before, change.after, reason, change.account)
+
+
+def _task_not_approved(task: TaskChange) -> Hold:
+    reason = f"to {task.action} this task is not in the approved plan; make and approve a new plan"
+    return Hold(task.system, task.object, task.account_id, "task", task.before, task.after, reason, task.account)
+
+
+def _hold(record: DesiredRecord, field: str | None, before: str | None, after: str | None, reason: str) -> Hold:
+    return Hold(*record.key, field, before, after, reason, record.account)
+
+
+def _setting(policies: Mapping[str, str], object: str, name: str, default: str) -> str:
+    return policies.get(f"{object}.{name}", policies.get(name, default))
+
+
+def _row(what: str, *cells: str | None) -> dict[str, str | None]:
+    names = ("system", "object", "record_id", "account", "field", "before", "after", "reason")
+    return {"what": what, **dict(zip(names, cells, strict=True))}
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    return {one.name: _plain(getattr(plan, one.name)) for one in dataclasses.fields(plan)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dict(vars(value))
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _change_order(change: Change) -> tuple[str, ...]:
+    return (*change.key, *_nullable(change.before), *_nullable(change.after))
+
+
+def _task_order(task: TaskChange) -> tuple[str, ...]:
+    return (task.system, task.object, task.account_id, task.action, task.key)
+
+
+def _hold_order(hold: Hold) -> tuple[str, ...]:
+    key = (hold.system, hold.object, hold.record_id)
+    return (*key, *_nullable(hold.field), *_nullable(hold.before), *_nullable(hold.after), hold.reason)
+
+
+def _nullable(text: str | None) -> tuple[str, str]:
+    return ("0", "") if text is None else ("1", text)
