@@ -126,6 +126,16 @@ def known_ids(settings: Settings, slug: str, table: str) -> set[str]:
     return {row[0] for row in found}
 
 
+def land_journal(settings: Settings, journal_source: Any, journal: Any, *, as_of: date, known_at: datetime,
+                 now: Callable[[], datetime]) -> None:
+    """Lands what the journal recorded since it was last landed, in raw_crossfoot."""
+    slug, started = journal_source.SLUG, now()
+    last = last_load(settings, slug)
+    job = Job(None, settings, as_of, known_at, last.cursors if last else {}, lambda table: set())
+    _load(slug, journal_source.source(job, journal), settings)
+    record_load(settings, slug, known_at, "complete", "", 0, sum(job.rows.values()), {"journal": started.isoformat()})
+
+
 def prepare_warehouse(settings: Settings, tables: Mapping[str, Iterable[Table]]) -> None:
     """Creates the raw tables that do not exist yet, and the ledger of loads."""
     with _landing, landing.connect(settings.warehouse) as connection:
@@ -154,6 +164,6 @@ def _load(slug: str, source: Any, settings: Settings) -> None:
 
 def _cause(error: BaseException) -> BaseException:
     """What really went wrong, under dlt's wrapping."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__
+    while type(error).__module__.startswith("dlt.") and error.__cause__ is not None:
+        error = error.__cause__
     return error

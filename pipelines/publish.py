@@ -16,7 +16,7 @@ def published_path(settings: Settings) -> Path:
     return settings.data_dir / "published" / "crossfoot.duckdb"
 
 
-def publish(settings: Settings, as_of: date, known_at: datetime, run_id: str) -> Path:
+def publish(settings: Settings, as_of: date, known_at: datetime) -> Path:
     """Copies every mart with its comments into a new file and puts that in the place of the published one.
 
     The earlier file stays beside it under the time it was known at; [publish] keep of those are kept.
@@ -30,8 +30,8 @@ def publish(settings: Settings, as_of: date, known_at: datetime, run_id: str) ->
         connection.execute(f"ATTACH '{_quoted(fresh)}' AS published")
         try:
             _copy(connection)
-            connection.execute("CREATE TABLE published.main.published_night (run_id VARCHAR, as_of DATE, known_at TIMESTAMPTZ)")
-            connection.execute("INSERT INTO published.main.published_night VALUES (?, ?, ?)", [run_id, as_of, known_at])
+            connection.execute("CREATE TABLE published.main.published_night (as_of DATE, known_at TIMESTAMPTZ)")
+            connection.execute("INSERT INTO published.main.published_night VALUES (?, ?)", [as_of, known_at])
         finally:
             connection.execute("DETACH published")
     _keep(target, settings.get("publish", "keep"))

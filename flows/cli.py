@@ -1,0 +1,297 @@
+"""The crossfoot command. Each command wires one step and shows what it did; nothing here decides."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import show
+from pipelines import settings as configuration
+from pipelines.settings import ConfigurationError, Settings
+from pipelines.vendors import VENDORS
+
+DONE, FAILED, WRONG_USE, BLOCKED = 0, 1, 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Ties what the CRM sold to what accounting invoiced and collected, and writes the status back to the CRM.",
+)
+
+
+@dataclass
+class Context:
+    """What the options before the command say."""
+
+    config: Path | None = None
+    data_dir: Path | None = None
+    json: bool = False
+
+    @property
+    def settings(self) -> Settings:
+        return configuration.load(VENDORS, config=self.config, data_dir=self.data_dir)
+
+
+chosen = Context()
+
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Business date, YYYY-MM-DD. Default: today in the company's time zone.")]
+KnownAt = Annotated[str | None, typer.Option("--known-at", help="Time up to which the vendors are heard, ISO 8601. Default: now.")]
+
+
+@app.callback()
+def options(
+    config: Annotated[Path | None, typer.Option("--config", help="Configuration file. Default: crossfoot.toml, if there is one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder of all that a run makes. Default: data.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
+) -> None:
+    chosen.config, chosen.data_dir, chosen.json = config, data_dir, json
+    configuration.switch_telemetry_off()
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = configuration.SANDBOX_PORT,
+    accounts: Annotated[int, typer.Option(help="How many accounts the invented company has.", min=1)] = 60,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same company.")] = 7,
+    records: Annotated[Path | None, typer.Option(help="Serve DIR/<vendor>/<object>.jsonl instead of the invented company.")] = None,
+    latency_ms: Annotated[int, typer.Option(help="Delay each answer by this.", min=0)] = 0,
+    rate_limits: Annotated[bool, typer.Option("--rate-limits/--no-rate-limits", help="Apply the vendors' published limits.")] = True,
+) -> None:
+    """Serve every vendor's API on this machine, over one invented company."""
+    from pipelines.sandbox.server import serve
+
+    serve(port=port, accounts=accounts, seed=seed, records=records, latency_ms=latency_ms, rate_limits=rate_limits)
+
+
+@app.command()
+def doctor() -> None:
+    """Name every missing setting, secret, scope and CRM field, each with its fix."""
+    from flows.when import now
+    from pipelines import doctor as check
+
+    findings = check.examine(chosen.settings, now)
+    _print({"problems": findings}, show.problems(findings))
+    raise typer.Exit(FAILED if findings else DONE)
+
+
+@app.command("setup-crm")
+def setup_crm(yes: Annotated[bool, typer.Option("--yes", help="Create them without asking.")] = False) -> None:
+    """Show the fields that the CRM lacks, and create them."""
+    from pipelines import night
+    from pipelines.writeback import setup
+
+    crms = night.connect_crms(chosen.settings)
+    missing = {slug: setup.missing(crm) for slug, crm in crms.items()}
+    document = {slug: {name: [field.label for field in fields] for name, fields in found.items()} for slug, found in missing.items()}
+    if not any(missing.values()):
+        _print({"missing": document, "created": False}, "Nothing is missing.")
+        return
+    if not yes and (chosen.json or not sys.stdin.isatty() or not typer.confirm(f"{show.fields(document)}\nCreate them?", err=True)):
+        _print({"missing": document, "created": False}, f"{show.fields(document)}\nNot created; `crossfoot setup-crm --yes` does.")
+        return
+    for crm in crms.values():
+        setup.create(crm)
+    _print({"missing": document, "created": True}, f"{show.fields(document)}\nCreated.")
+
+
+@app.command()
+def extract(
+    vendor: Annotated[str | None, typer.Option("--vendor", help="Only this vendor. Default: all that are configured.")] = None,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+) -> None:
+    """Read the vendors' changes into the warehouse."""
+    from flows.when import tonight
+    from pipelines import night as steps
+    from pipelines.extract import ExtractFailed
+
+    loaded = chosen.settings
+    if vendor is not None and vendor not in loaded.sources:
+        raise ConfigurationError([f"--vendor is {vendor!r}; the configured ones are {', '.join(loaded.sources)}"])
+    _need_secrets(loaded)
+    receipts = []
+    with show.progress(quiet=chosen.json) as on_progress:
+        night = tonight(loaded, as_of, known_at, on_progress)
+        for slug in [vendor] if vendor else loaded.sources:
+            try:
+                receipts.append(steps.extract_vendor(night, slug))
+            except ExtractFailed as error:
+                receipts.append(error.receipt)
+    _print({"known_at": night.known_at.isoformat(), "vendors": [show.receipt_document(one) for one in receipts]}, show.receipts(receipts))
+    raise typer.Exit(FAILED if any(one.status == "failed" for one in receipts) else DONE)
+
+
+@app.command()
+def build(as_of: AsOf = None, known_at: KnownAt = None) -> None:
+    """Build and test the models from what the warehouse holds."""
+    from flows.when import tonight
+    from pipelines import night as steps
+
+    night = tonight(chosen.settings, as_of, known_at)
+    nodes = steps.build(night)
+    _print({"as_of": night.as_of.isoformat(), "nodes": len(nodes)}, f"Built and tested {len(nodes)} models as of {night.as_of}.")
+
+
+@app.command()
+def plan() -> None:
+    """Compare the models with the CRM as it is now, and save and show the plan. Writes nothing."""
+    from pipelines import night as steps
+    from pipelines import outcome
+    from pipelines.writeback.plan import to_table
+
+    loaded = chosen.settings
+    with show.progress(quiet=chosen.json) as on_progress:
+        night = _built_night(loaded, on_progress)
+        made, path = steps.make_plan(night, steps.connect_crms(loaded), steps.guard_blocks(night))
+    _print(outcome.plan_document(made, path) | {"rows": to_table(made)}, show.plan(made, path))
+    raise typer.Exit(BLOCKED if made.guard_blocks else DONE)
+
+
+@app.command()
+def apply(plan: Annotated[str, typer.Argument(help="A plan's id, or the path of its file.")]) -> None:
+    """Write what a saved plan holds, as far as the CRM still is as it was when the plan was made."""
+    from pipelines import night as steps
+
+    loaded = chosen.settings
+    path = Path(plan) if plan.endswith(".json") else loaded.data_dir / "plans" / f"{plan}.json"
+    _written(loaded, lambda night: steps.apply_saved(night, path))
+
+
+@app.command()
+def rollback(run: Annotated[str, typer.Argument(help="The run's id, as `crossfoot status` shows it.")]) -> None:
+    """Put back what a run wrote, except where somebody changed it since."""
+    from pipelines import night as steps
+
+    _written(chosen.settings, lambda night: steps.roll_back(night, run))
+
+
+@app.command()
+def run(
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    apply: Annotated[bool | None, typer.Option("--apply/--plan", help="Write, or only plan. Default: [writeback] mode.")] = None,
+) -> None:
+    """Run the whole night once: extract, build, guard, plan, apply, publish, report."""
+    loaded = chosen.settings
+    _need_secrets(loaded)
+    mode = None if apply is None else ("apply" if apply else "plan")
+    from flows import prefect_home
+
+    prefect_home.prepare(loaded.data_dir)
+    from flows.nightly import nightly, watcher
+
+    with show.progress(quiet=chosen.json) as on_progress:
+        watcher.append(on_progress)
+        state = nightly(as_of, known_at, mode, str(loaded.path) if loaded.path else None, str(loaded.data_dir), return_state=True)
+        watcher.remove(on_progress)
+    ended = prefect_home.result(state)
+    _print(ended.document(), show.outcome(ended))
+    raise typer.Exit({"complete": DONE, "blocked": BLOCKED}.get(ended.state, FAILED))
+
+
+@app.command()
+def schedule() -> None:
+    """Run every night at the configured time, one run at a time, until stopped. Needs a Prefect server."""
+    loaded = chosen.settings
+    if not os.environ.get("PREFECT_API_URL"):
+        raise ConfigurationError(["PREFECT_API_URL is not set; start a server with `prefect server start`, then "
+                                  "export PREFECT_API_URL=http://127.0.0.1:4200/api"])
+    from prefect.schedules import Cron
+
+    from flows.nightly import nightly
+
+    parameters = {"config": str(loaded.path) if loaded.path else None, "data_dir": str(loaded.data_dir)}
+    nightly.serve(
+        name="nightly", parameters=parameters, limit=1,
+        schedule=Cron(loaded.get("schedule", "cron"), timezone=loaded.get("company", "time_zone")),
+    )
+
+
+@app.command()
+def status() -> None:
+    """Show the last night and the last runs that wrote."""
+    from pipelines import outcome
+    from pipelines.writeback.recent import recent_runs
+
+    loaded = chosen.settings
+    last = outcome.load(loaded)
+    runs = recent_runs(loaded.journal_url)
+    _print({"last_night": last, "runs": runs}, show.status(last, runs))
+
+
+@app.command()
+def explain(account: Annotated[str, typer.Argument(help="The account's id in the CRM, or its exact name.")]) -> None:
+    """Show every number of an account down to documents, payments, the matching rule and links."""
+    from pipelines import explain as trace
+
+    found = trace.explain(chosen.settings, account)
+    _print(found, show.explanation(found))
+
+
+def _built_night(loaded: Settings, on_progress: Any) -> Any:
+    """The night that the models are of: what a plan and an apply go by."""
+    from flows.when import now
+    from pipelines import night as steps
+
+    built = steps.built(loaded)
+    if built is None:
+        raise ConfigurationError([f"{loaded.warehouse} holds no models yet; run `crossfoot extract` and `crossfoot build` first"])
+    return steps.Night(loaded, built.as_of, built.known_at, now, on_progress)
+
+
+def _written(loaded: Settings, step: Callable[[Any], Any]) -> None:
+    from pipelines import outcome
+
+    with show.progress(quiet=chosen.json) as on_progress:
+        result = step(_built_night(loaded, on_progress))
+    _print(outcome.applied_document(result), show.applied(result))
+    raise typer.Exit(FAILED if result.problems else DONE)
+
+
+def _need_secrets(loaded: Settings) -> None:
+    missing = configuration.missing_secrets(loaded, VENDORS)
+    if missing:
+        raise ConfigurationError(missing)
+
+
+def _print(document: Any, text: str) -> None:
+    print(show.as_json(document) if chosen.json else text)
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turns the errors that a step may raise into a sentence on standard error and an exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        _fail(error.problems, WRONG_USE)
+    except Exception as error:  # noqa: BLE001 - the last place before the user: known errors get a sentence, others a trace
+        code = show.known(error)
+        if code is None:
+            raise
+        _fail([str(error)], code)
+
+
+def _fail(sentences: Any, code: int) -> None:
+    from pipelines.http import redact
+
+    for sentence in sentences:
+        print(f"crossfoot: {redact(sentence)}", file=sys.stderr)
+    if chosen.json:
+        print(show.as_json({"errors": [redact(sentence) for sentence in sentences]}))
+    raise SystemExit(code)
+
+
+def main() -> None:
+    with _exit_codes():
+        app()
+
+
+if __name__ == "__main__":
+    main()

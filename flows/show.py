@@ -1,0 +1,192 @@
+"""What a person sees of each step: tables and sentences on a terminal, or one JSON document.
+
+Vendors' texts are hostile here too: control characters never reach the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+MAX_ROWS = 40
+# Exit codes of the errors that steps raise, by class name: importing the classes would load every step.
+EXIT_CODES = {
+    "BlockedPlan": 3, "PlanFileError": 2, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2, "OSError": 1,
+    "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "TransformFailed": 1, "ExtractFailed": 1, "ApiError": 1,
+    "ConnectionLost": 1, "ForeignHost": 1, "WriteRefused": 1, "NotPublished": 2,
+}
+
+
+def known(error: BaseException) -> int | None:
+    """The exit code of an error that says by itself what is wrong; None for one that only a trace explains."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((EXIT_CODES[name] for name in names if name in EXIT_CODES), None)
+
+
+def as_json(document: Any) -> str:
+    """One JSON document; money is text, times are ISO 8601."""
+    return json.dumps(document, indent=1, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, (Decimal, Path)):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def text(value: Any) -> str:
+    """A value as one line without control characters, so that a name cannot move the cursor."""
+    if value is None:
+        return "–"
+    if isinstance(value, Decimal):
+        return f"{value:,.2f}"
+    return "".join(character if character.isprintable() else " " for character in str(value))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], limit: int = MAX_ROWS) -> str:
+    """Columns in line, numbers to the right; rows above the limit are counted."""
+    cells = [[text(value) for value in row] for row in rows[:limit]]
+    right = [all(isinstance(row[i], (int, Decimal)) or row[i] is None for row in rows) for i in range(len(headers))]
+    widths = [min(60, max([len(header), *(len(row[i]) for row in cells)])) for i, header in enumerate(headers)]
+
+    def line(values: Sequence[str]) -> str:
+        shown = [value if len(value) <= width else value[: width - 1] + "…" for value, width in zip(values, widths, strict=True)]
+        padded = [value.rjust(width) if to_right else value.ljust(width)
+                  for value, width, to_right in zip(shown, widths, right, strict=True)]
+        return "  ".join(padded).rstrip()
+
+    more = [f"… and {len(rows) - limit} more"] if len(rows) > limit else []
+    return "\n".join([line(headers), line(["-" * width for width in widths]), *(line(row) for row in cells), *more])
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Any]:
+    """Bars on standard error while a terminal is there; yields what a step reports its progress to."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def problems(findings: Sequence[str]) -> str:
+    return "\n".join(f"- {text(finding)}" for finding in findings) or "Everything is in place."
+
+
+def fields(document: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
+    lines = []
+    for slug, objects in document.items():
+        for name, labels in objects.items():
+            lines.append(f"{slug}, {name}: {', '.join(labels)}")
+    return "\n".join(lines)
+
+
+def receipt_document(receipt: Any) -> dict[str, Any]:
+    return {"source": receipt.source, "status": receipt.status, "message": receipt.message, "notes": list(receipt.notes),
+            "calls": dict(receipt.calls), "rows": dict(receipt.rows)}
+
+
+def receipts(found: Sequence[Any]) -> str:
+    """Calls by vendor and object, and what they brought."""
+    lines = []
+    for one in found:
+        calls = ", ".join(f"{name} {count}" for name, count in one.calls.items())
+        lines.append(f"{one.source}: {one.status}{': ' + text(one.message) if one.message else ''}")
+        if one.calls:
+            lines.append(f"  {sum(one.calls.values())} calls: {calls}")
+            lines.append(f"  {sum(one.rows.values())} rows: " + ", ".join(f"{name} {rows}" for name, rows in one.rows.items() if rows))
+        lines += [f"  note: {text(note)}" for note in one.notes]
+    return "\n".join(lines)
+
+
+def plan(made: Any, path: Path | None) -> str:
+    """The plan's changes, tasks and holds, and how to apply it."""
+    from pipelines.outcome import held_back
+    from pipelines.writeback.plan import to_table
+
+    rows = to_table(made)
+    lines = [f"Plan {made.id}: {len(made.changes)} changes, {len(made.tasks)} tasks, {len(made.holds)} held back."]
+    if rows:
+        headers = list(rows[0])
+        lines.append(table(headers, [[row[name] for name in headers] for row in rows]))
+    lines += held(held_back(made)) + [f"Blocked: {text(reason)}" for reason in made.blocks]
+    lines.append(f"Saved as {path}; `crossfoot apply {made.id}` writes it." if path and made.size else "Nothing to write.")
+    return "\n".join(lines)
+
+
+def held(reasons: Mapping[str, int]) -> list[str]:
+    return ["Held back:", *(f"  {count} × {text(reason)}" for reason, count in reasons.items())] if reasons else []
+
+
+def applied(result: Any) -> str:
+    lines = [f"Run {result.run_id}: {result.written} written, {result.skipped} skipped, {result.rejected} rejected"
+             + (f", {len(result.plan.not_approved)} not approved" if result.plan.not_approved else "")
+             + (f", {len(result.resolved)} found out about an interrupted run" if result.resolved else "") + "."]
+    shown = [[one.outcome, one.intent.object, one.intent.record_id, one.intent.field, one.message] for one in result.problems]
+    if shown:
+        lines.append(table(["outcome", "object", "record", "field", "message"], shown))
+    return "\n".join(lines)
+
+
+def outcome(ended: Any) -> str:
+    """The whole night for a terminal."""
+    from pipelines.outcome import held_back
+
+    lines = [f"Night of {ended.as_of}, heard up to {ended.known_at:%Y-%m-%d %H:%M:%S}Z: {ended.state}.", text(ended.sentence),
+             receipts(ended.receipts)]
+    if ended.plan is not None:
+        lines.append(f"Plan {ended.plan.id}: {len(ended.plan.changes)} changes, {len(ended.plan.tasks)} tasks.")
+        lines += held(held_back(ended.plan))
+    if ended.applied is not None:
+        lines.append(applied(ended.applied))
+    if ended.published is not None:
+        lines += [f"Published marts: {ended.published}", f"Report: {ended.report}"]
+    return "\n".join(line for line in lines if line)
+
+
+def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]]) -> str:
+    if last is None:
+        lines = ["No night has run yet; `crossfoot run` runs one."]
+    else:
+        lines = [f"Last night: {last['as_of']}, {last['state']}. {text(last['sentence'])}"]
+        lines += [f"  {slug}: {vendor['status']} {text(vendor['message'])}".rstrip() for slug, vendor in last["vendors"].items()]
+        for problem in (last["applied"] or {}).get("problems", []):
+            lines.append(f"  {problem['outcome']}: {problem['object']} {problem['record']} {problem['field']}: {text(problem['message'])}")
+        lines += [f"  {name}: {last[name]}" for name in ("published", "report") if last[name]]
+    if runs:
+        rows = [[run["run_id"], run["status"], run["plan_id"], run["written"], run["message"]] for run in runs]
+        lines += ["", table(["run", "status", "plan", "written", "message"], rows)]
+    return "\n".join(lines)
+
+
+def explanation(found: Mapping[str, Any]) -> str:
+    """An account's numbers, and for each section the rows behind them."""
+    lines = [f"{text(found['account']['name'])} ({found['account']['source']} {found['account']['account_id']})"]
+    lines += [f"  {name}: {text(value)}" for name, value in found["status"].items()]
+    for name, rows in found["sections"].items():
+        lines += ["", name]
+        if rows:
+            headers = list(rows[0])
+            lines.append(table(headers, [[row[header] for header in headers] for row in rows]))
+        else:
+            lines.append("  none")
+    return "\n".join(lines)

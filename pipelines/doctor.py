@@ -1,0 +1,54 @@
+"""What is missing before a night can run: settings, secrets, scopes, fields. Everything at once, each with its fix."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+from pipelines.http import ApiError, ConnectionLost
+from pipelines.night import Tokens, connect_crms, open_journal
+from pipelines.settings import Settings, missing_secrets
+from pipelines.transform import PROJECT
+from pipelines.vendors import VENDORS
+from pipelines.vendors.crm_types import FieldsMissing
+from pipelines.writeback import setup
+
+
+def examine(settings: Settings, now: Callable[[], datetime]) -> list[str]:
+    """One sentence for each thing that is missing. `now` stamps a token that is rotated by signing in."""
+    findings = _folders(settings) + missing_secrets(settings, VENDORS)
+    if settings.profile == "live" and not settings.get("company", "name"):
+        findings.append("[company] name is empty; set it, it is the title of the report")
+    without = {sentence.partition(":")[0] for sentence in findings}
+    with open_journal(settings) as journal:
+        tokens = Tokens(journal, now)
+        for slug in settings.sources:
+            if slug not in without:
+                findings += _vendor(settings, slug, tokens)
+    return findings
+
+
+def _folders(settings: Settings) -> list[str]:
+    findings = []
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if not os.access(settings.data_dir, os.W_OK):
+        findings.append(f"{settings.data_dir} cannot be written; change its owner or choose another with --data-dir")
+    if not (PROJECT / "dbt_project.yml").is_file():
+        findings.append(f"{PROJECT} is missing; run crossfoot from its own checkout")
+    return findings
+
+
+def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
+    """Whether the vendor answers, lets everything be read that is needed, and (a CRM) has Crossfoot's fields."""
+    source = importlib.import_module(f"pipelines.vendors.{slug}.source")
+    try:
+        findings = source.check(source.connect(settings, tokens), settings)
+        if not findings and VENDORS[slug].side == "crm":
+            crm = connect_crms(settings)[slug]
+            findings += [f"{slug}: {name} lack {', '.join(field.label for field in fields)}; create them with `crossfoot setup-crm`"
+                         for name, fields in setup.missing(crm).items()]
+    except (ApiError, ConnectionLost, FieldsMissing) as error:
+        findings = [str(error)]
+    return findings

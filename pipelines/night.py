@@ -1,0 +1,238 @@
+"""The steps of a night as plain functions: what the flow calls in order, and the command line one by one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from pipelines import extract, guard, landing, transform
+from pipelines.extract import Receipt
+from pipelines.landing import Table
+from pipelines.settings import Settings
+from pipelines.vendors import VENDORS
+from pipelines.vendors.crm_types import Crm
+from pipelines.writeback import setup
+from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
+from pipelines.writeback.journal import Holder, Journal, Run
+from pipelines.writeback.live import prepare_plan
+from pipelines.writeback.plan import (
+    BlockedPlan,
+    DesiredRecord,
+    Plan,
+    WritebackPolicy,
+    desired_from_row,
+    load_plan,
+    save_plan,
+)
+from pipelines.writeback.rollback import rollback
+
+# How many nights may share one known_at before that is taken for a mistake (a night that is run again and again).
+MAX_REPEATS = 1000
+
+# Which night the models in the warehouse are of: one row, beside the raw tables.
+BUILDS = Table("builds", {"as_of": "date", "known_at": "timestamp", "status": "text"})
+
+Progress = Callable[[str, int, int | None], None]  # what is counted, how many so far, of how many (None: unknown)
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """Shows no progress."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night: what day it is about, up to when the vendors are heard, and the configuration.
+
+    `now` is only for the journal's stamps. `on_progress` is told what each step has done.
+    """
+
+    settings: Settings
+    as_of: date
+    known_at: datetime
+    now: Callable[[], datetime]
+    on_progress: Progress = silent
+
+    @property
+    def policy(self) -> WritebackPolicy:
+        chosen = self.settings.values["writeback"]
+        return WritebackPolicy(
+            mode=chosen["mode"], max_change_share=chosen["max_change_share"], field_policies=chosen["field_policies"],
+            null_policies=chosen["null_policies"], overdue_tasks=chosen["overdue_tasks"],
+        )
+
+
+class Tokens:
+    """The journal's token store as the vendors use it: each stored token follows the one that was read."""
+
+    def __init__(self, journal: Journal, now: Callable[[], datetime]):
+        self._store, self._now, self._sequence = journal.token_store, now, 0
+
+    def get(self, vendor: str, account: str) -> str | None:
+        found = self._store.get(vendor, account)
+        self._sequence = found.sequence if found else 0
+        return found.token if found else None
+
+    def put(self, vendor: str, account: str, token: str) -> None:
+        self._sequence += 1
+        self._store.put(vendor, account, token, self._sequence, self._now())
+
+
+@contextmanager
+def open_journal(settings: Settings) -> Iterator[Journal]:
+    """The configured journal, closed again at the end."""
+    journal = Journal(settings.journal_url)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def extract_vendor(night: Night, slug: str) -> Receipt:
+    """Reads one vendor. Raises ExtractFailed."""
+    done: dict[str, int] = {}
+
+    def on_rows(table: str, rows: int) -> None:
+        done[table] = done.get(table, 0) + rows
+        night.on_progress(f"{slug} {table}", done[table], None)
+
+    with open_journal(night.settings) as journal:
+        return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at,
+                               tokens=Tokens(journal, night.now), on_rows=on_rows)
+
+
+def is_past(night: Night) -> bool:
+    """Whether a later night was heard already: then this one is a replay, which shows its marts again and writes nothing."""
+    loads = [extract.last_load(night.settings, slug) for slug in night.settings.sources]
+    return any(load is not None and load.known_at > night.known_at for load in loads)
+
+
+def build(night: Night) -> list[transform.Node]:
+    """Lands the journal and builds every model. Raises TransformFailed.
+
+    A past night is built from what was known then, without what was written since.
+    """
+    from pipelines.writeback import source as journal_source  # late: dlt takes two seconds to load
+
+    settings = night.settings
+    declared = {slug: importlib.import_module(f"pipelines.vendors.{slug}.source").TABLES.values() for slug in VENDORS}
+    extract.prepare_warehouse(settings, {**declared, journal_source.SLUG: [*journal_source.TABLES.values(), BUILDS]})
+    if not is_past(night):
+        with open_journal(settings) as journal:
+            extract.land_journal(settings, journal_source, journal, as_of=night.as_of, known_at=night.known_at, now=night.now)
+    _record_build(night, "started")
+    nodes = transform.build(settings, night.as_of, night.known_at)
+    _record_build(night, "complete")
+    return nodes
+
+
+def _record_build(night: Night, status: str) -> None:
+    """Which night the models are of; one that stays "started" failed or was cut off, and its models are not to be used."""
+    with landing.connect(night.settings.warehouse) as connection:
+        connection.execute("DELETE FROM raw_crossfoot.builds")
+        connection.execute("INSERT INTO raw_crossfoot.builds (as_of, known_at, status) VALUES (?, ?, ?)",
+                           [night.as_of, night.known_at, status])
+
+
+@dataclass(frozen=True)
+class Built:
+    """The night that the models in the warehouse are of."""
+
+    as_of: date
+    known_at: datetime
+    complete: bool
+
+
+def built(settings: Settings) -> Built | None:
+    """What the warehouse's models show; None before the first build."""
+    if not settings.warehouse.exists():
+        return None
+    with landing.connect(settings.warehouse) as connection:
+        landing.ensure_tables(connection, "raw_crossfoot", [BUILDS])
+        found = connection.execute("SELECT as_of, known_at, status FROM raw_crossfoot.builds").fetchone()
+    return Built(found[0], found[1], found[2] == "complete") if found else None
+
+
+def guard_blocks(night: Night) -> list[str]:
+    """What makes this night too doubtful to write anything; empty: nothing."""
+    models = built(night.settings)
+    blocks = [] if models and models.complete else ["the models are not completely built; run `crossfoot build` and mend what it names"]
+    blocks += ["a later night was heard already: this one is a replay, and the CRM is of today"] if is_past(night) else []
+    return blocks + guard.shrunk(night.settings, night.known_at)
+
+
+def connect_crms(settings: Settings) -> dict[str, Crm]:
+    """The configured CRMs, ready to read and to write."""
+    crms: dict[str, Crm] = {}
+    for slug in settings.get("vendors", "crms"):
+        source = importlib.import_module(f"pipelines.vendors.{slug}.source")
+        crms[slug] = importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(source.connect(settings))
+    return crms
+
+
+def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> list[DesiredRecord]:
+    """What the activation models want on the CRMs' records."""
+    records = []
+    with landing.connect(settings.warehouse) as connection:
+        for slug, crm in crms.items():
+            for name, fields in crm.objects.items():
+                result = connection.execute(f'SELECT * FROM activation."sync_{slug}__{name}" ORDER BY record_id')
+                columns = [column[0] for column in result.description]
+                records += [desired_from_row(slug, name, fields, dict(zip(columns, row, strict=True))) for row in result.fetchall()]
+    return records
+
+
+def make_plan(night: Night, crms: Mapping[str, Crm], blocks: Sequence[str]) -> tuple[Plan, Path]:
+    """Compares the activation models with the CRMs as they are now, and saves the plan."""
+    missing = [f"{slug} lacks {len(fields)} fields of {name}; create them with `crossfoot setup-crm`"
+               for slug, crm in crms.items() for name, fields in setup.missing(crm).items()]
+    with open_journal(night.settings) as journal:
+        plan = prepare_plan(
+            desired_records(night.settings, crms), crms, journal, night.policy, as_of=night.as_of,
+            holder=Holder(free_run_id(night, journal, "plan")), now=night.now, guard_blocks=[*blocks, *missing],
+            on_progress=lambda done, total: night.on_progress("records compared", done, total),
+        )
+    return plan, save_plan(plan, night.settings.data_dir / "plans")
+
+
+def apply_night(night: Night, plan: Plan, crms: Mapping[str, Crm]) -> ApplyResult:
+    """Writes the plan that was just made. Raises BlockedPlan, LockHeld, ApplyStopped and errors of the CRM."""
+    with open_journal(night.settings) as journal:
+        run = Run(free_run_id(night, journal, "night"), "nightly", night.as_of, night.known_at)
+        return apply_plan(plan, crms, journal, run, now=night.now, on_progress=_written(night))
+
+
+def apply_saved(night: Night, path: Path) -> ApplyResult:
+    """Writes what a saved and shown plan approved, as far as the CRM still is as it was. Raises as apply_night."""
+    approved = load_plan(path)
+    crms = connect_crms(night.settings)
+    with open_journal(night.settings) as journal:
+        run = Run(free_run_id(night, journal, "apply"), "apply", night.as_of, night.known_at, approved_plan_id=approved.id)
+        return apply_approved(
+            approved, desired_records(night.settings, crms), crms, journal, night.policy, run, now=night.now,
+            guard_blocks=guard_blocks(night), on_progress=_written(night),
+        )
+
+
+def roll_back(night: Night, run_id: str) -> ApplyResult:
+    """Undoes what a run wrote, as far as nobody changed it since. Raises as apply_night, and JournalError."""
+    with open_journal(night.settings) as journal:
+        run = Run(free_run_id(night, journal, "rollback"), "rollback", night.as_of, night.known_at, rollback_of=run_id)
+        return rollback(connect_crms(night.settings), journal, night.policy, run, now=night.now, on_progress=_written(night))
+
+
+def free_run_id(night: Night, journal: Journal, kind: str) -> str:
+    """A run id that says when and what, with a number where a night is run again."""
+    base = f"{kind}-{night.known_at:%Y%m%dT%H%M%SZ}"
+    for repeat in range(1, MAX_REPEATS):
+        run_id = base if repeat == 1 else f"{base}-{repeat}"
+        if not journal.runs_by_id([run_id]):
+            return run_id
+    raise BlockedPlan([f"{base} was run {MAX_REPEATS} times; give the next night a later --known-at"])
+
+
+def _written(night: Night) -> Callable[[int, int], None]:
+    return lambda done, total: night.on_progress("changes written", done, total)

@@ -1,0 +1,122 @@
+"""What a night did, as one value: for the terminal, the report, the Prefect artifact and `crossfoot status`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:  # `crossfoot status` reads this file's document and has a second for it
+    from pipelines.extract import Receipt
+    from pipelines.writeback.apply import ApplyResult
+    from pipelines.writeback.plan import Plan
+
+FILE = "last_night.json"
+# Reasons to hold back are sentences that end in details; this many different ones are shown.
+MAX_REASONS = 12
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a night. `state`: complete, partial (a vendor or some writes failed), blocked or failed."""
+
+    as_of: date
+    known_at: datetime
+    mode: str
+    state: str
+    sentence: str
+    receipts: tuple[Receipt, ...] = ()
+    plan: Plan | None = None
+    plan_path: Path | None = None
+    applied: ApplyResult | None = None
+    published: Path | None = None
+    report: Path | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The outcome as plain JSON values."""
+        return {
+            "as_of": self.as_of.isoformat(), "known_at": self.known_at.isoformat(), "mode": self.mode, "state": self.state,
+            "sentence": self.sentence,
+            "vendors": {receipt.source: {"status": receipt.status, "message": receipt.message, "notes": list(receipt.notes),
+                                         "calls": dict(receipt.calls), "rows": dict(receipt.rows)} for receipt in self.receipts},
+            "plan": self.plan and plan_document(self.plan, self.plan_path),
+            "applied": self.applied and applied_document(self.applied),
+            "published": self.published and str(self.published),
+            "report": self.report and str(self.report),
+        }
+
+
+def plan_document(plan: Plan, path: Path | None) -> dict[str, Any]:
+    """A plan's figures: what it would change and what it holds back, why."""
+    return {
+        "id": plan.id, "path": path and str(path), "changes": len(plan.changes), "tasks": len(plan.tasks),
+        "records": len({change.key[:3] for change in plan.changes}), "blocks": list(plan.blocks),
+        "held_back": held_back(plan),
+    }
+
+
+def applied_document(result: ApplyResult) -> dict[str, Any]:
+    """An apply's figures, and each change that was not written with its reason."""
+    return {
+        "run": result.run_id, "plan": result.plan.id, "status": result.status, "written": result.written,
+        "skipped": result.skipped, "rejected": result.rejected, "not_approved": len(result.plan.not_approved),
+        "problems": [
+            {"object": one.intent.object, "record": one.intent.record_id, "field": one.intent.field, "outcome": one.outcome,
+             "message": one.message}
+            for one in result.problems
+        ],
+        "resolved": len(result.resolved),
+    }
+
+
+def held_back(plan: Plan) -> dict[str, int]:
+    """How many records or fields are held back for each reason, the most frequent first."""
+    counts = Counter(hold.reason for hold in plan.holds)
+    shown = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_REASONS])
+    rest = counts.total() - sum(shown.values())
+    return {**shown, **({"for other reasons": rest} if rest else {})}
+
+
+def sentence(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | None, applied: ApplyResult | None,
+             mode: str) -> tuple[str, str]:
+    """The state of a night that reached its end, and one sentence on what was not done and what to do.
+
+    `blocks` are the guards' (the night itself is doubtful); those of the plan forbid only the writing.
+    """
+    failed = [receipt for receipt in receipts if receipt.status == "failed"]
+    if failed:
+        named = "; ".join(f"{receipt.source} could not be read ({receipt.message})" for receipt in failed)
+        return "partial", f"{named}: what depends on it is left as it was; mend that and run the night again."
+    if mode == "off" or plan is None:
+        return ("blocked", f"The night is doubtful: {'; '.join(blocks)}.") if blocks else ("complete", "Write-back is off.")
+    if blocks or (plan.blocks and mode == "apply"):
+        return "blocked", f"Nothing was written: {'; '.join(plan.blocks)}."
+    if applied is not None and applied.problems:
+        return "partial", (f"{applied.skipped} changes were skipped and {applied.rejected} rejected; "
+                           "`crossfoot status` names them, and the next night tries again.")
+    if applied is not None:
+        return "complete", f"{applied.written} changes were written."
+    but = f" It cannot be applied yet: {'; '.join(plan.blocks)}." if plan.blocks else ""
+    return "complete", f"The plan has {plan.size} changes; look at it, then `crossfoot apply {plan.id}`.{but}"
+
+
+def save(settings: Settings, outcome: Outcome) -> None:
+    """Keeps the outcome for `crossfoot status`, in one rename."""
+    path = settings.data_dir / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(outcome.document(), indent=1), encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def load(settings: Settings) -> dict[str, Any] | None:
+    """The last night's outcome document; None before the first."""
+    path = settings.data_dir / FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
