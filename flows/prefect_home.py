@@ -19,7 +19,9 @@ def prepare(data_dir: Path) -> None:
     own = [os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE")]
     if any(own) or (Path.home() / ".prefect" / "profiles.toml").exists():
         return
-    os.environ["PREFECT_HOME"] = str(data_dir / "prefect")
+    home = data_dir / "prefect"
+    home.mkdir(parents=True, exist_ok=True)  # Prefect itself creates no parents
+    os.environ["PREFECT_HOME"] = str(home)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
