@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -196,9 +197,18 @@ def run(
 
 
 @app.command()
-def schedule() -> None:
+def schedule(
+    show_only: Annotated[bool, typer.Option("--print", help="Only print what prefect.yaml needs, as lines for a shell.")] = False,
+) -> None:
     """Run every night at the configured time, one run at a time, until stopped. Needs a Prefect server."""
     loaded = chosen.settings
+    cron, zone = loaded.get("schedule", "cron"), loaded.get("company", "time_zone")
+    config = str(loaded.path) if loaded.path else ""
+    if show_only:
+        names = {"CROSSFOOT_CRON": cron, "CROSSFOOT_TIME_ZONE": zone, "CROSSFOOT_CONFIG": config,
+                 "CROSSFOOT_DATA_DIR": str(loaded.data_dir), "CROSSFOOT_HOME": str(Path(__file__).parents[1])}
+        _print(names, "\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items()))
+        return
     if not os.environ.get("PREFECT_API_URL"):
         raise ConfigurationError(["PREFECT_API_URL is not set; start a server with `prefect server start`, then "
                                   "export PREFECT_API_URL=http://127.0.0.1:4200/api"])
@@ -206,11 +216,8 @@ def schedule() -> None:
 
     from flows.nightly import nightly
 
-    parameters = {"config": str(loaded.path) if loaded.path else None, "data_dir": str(loaded.data_dir)}
-    nightly.serve(
-        name="nightly", parameters=parameters, limit=1,
-        schedule=Cron(loaded.get("schedule", "cron"), timezone=loaded.get("company", "time_zone")),
-    )
+    nightly.serve(name="nightly", parameters={"config": config, "data_dir": str(loaded.data_dir)}, limit=1,
+                  schedule=Cron(cron, timezone=zone))
 
 
 @app.command()

@@ -13,7 +13,7 @@ class Setting:
 
     section: str
     key: str
-    kind: str  # text | integer | decimal | share | flag | list | table | choice:<a|b> | zone | cron | currency
+    kind: str  # text | integer | count | decimal | share | flag | list | table | choice:<a|b> | zone | cron | currency
     default: Any
     help: str
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Protocol
@@ -38,7 +38,7 @@ def hide(secret: str) -> None:
 
 def redact(text: str) -> str:
     """The text with every registered secret and every bearer token replaced by ***."""
-    for secret in _secrets:
+    for secret in sorted(tuple(_secrets), key=len, reverse=True):  # longest first: one may be part of another
         text = text.replace(secret, "***")
     return re.sub(r"(?i)(bearer|basic) [A-Za-z0-9._~+/=-]{8,}", r"\1 ***", text)
 
@@ -49,7 +49,8 @@ class ApiError(Exception):
     def __init__(self, status: int, body: Any, request: str, remedy: str = ""):
         self.status, self.body, self.request, self.remedy = status, body, request, remedy
         shown = body if isinstance(body, str) else json.dumps(body, default=str)
-        super().__init__(redact(f"{request} answered {status}: {shown[:_SHOWN_BODY]}" + (f"; {remedy}" if remedy else "")))
+        # Redacted before it is cut, or half a secret could stay.
+        super().__init__(f"{redact(request)} answered {status}: {redact(shown)[:_SHOWN_BODY]}" + (f"; {remedy}" if remedy else ""))
 
 
 class ConnectionLost(Exception):
@@ -80,7 +81,7 @@ class Auth(Protocol):
 class Bearer:
     """A static bearer token."""
 
-    token: str
+    token: str = field(repr=False)
 
     def header(self) -> str:
         hide(self.token)
@@ -117,10 +118,14 @@ class Response:
     status: int
     headers: Mapping[str, str]
     text: str
+    request: str = "the call"
 
     @cached_property
     def json(self) -> Any:
-        return json.loads(self.text, parse_float=Decimal) if self.text else None
+        try:
+            return json.loads(self.text, parse_float=Decimal) if self.text else None
+        except ValueError as error:
+            raise ApiError(self.status, self.text, self.request, f"that is not JSON ({error}); run again later") from error
 
 
 class _GuardedAdapter(HTTPAdapter):
@@ -148,10 +153,11 @@ def _host(url: str) -> str:
 class Pacer:
     """Keeps calls under the vendor's limits, over all threads: each limit is a window over the last calls."""
 
-    def __init__(self, limits: Sequence[Limit], sleep: Callable[[Any], None] = time.sleep):
+    def __init__(self, limits: Sequence[Limit], sleep: Callable[[Any], None] = time.sleep,
+                 now: Callable[[], float] = time.monotonic):
         self._windows = [(limit, deque[float]()) for limit in limits]
         self._lock = threading.Lock()
-        self._sleep = sleep
+        self._sleep, self._now = sleep, now
 
     def wait(self, path: str) -> None:
         """Blocks until one more call to `path` is within every limit that covers it."""
@@ -162,7 +168,7 @@ class Pacer:
 
     def _reserve(self, limit: Limit, calls: deque[float]) -> float:
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             while calls and calls[0] <= now - limit.seconds:
                 calls.popleft()
             if len(calls) >= limit.calls:
@@ -210,8 +216,9 @@ class Api:
         that changes nothing: a 429 says that it was not, a lost connection or a 5xx does not say."""
         url = path if path.startswith(("http://", "https://")) else f"{self.base_url}/{path.lstrip('/')}"
         shown = f"{self.vendor}: {method} {urlsplit(url).path}"
-        renewed = False
-        for attempt in range(1, self._retry.attempts + 1):
+        renewed, attempt = False, 0
+        while True:
+            attempt += 1
             header = self.auth.header() if self.auth else ""
             response = self._send(method, url, header, shown, label, retry=safe and attempt < self._retry.attempts, **content)
             if response is None:
@@ -220,13 +227,12 @@ class Api:
             if response.status < 300:
                 return response
             if response.status == 401 and self.auth and not renewed and self.auth.renew(header):
-                renewed = True
+                renewed, attempt = True, attempt - 1  # a new token is no repetition: the call was not looked at
                 continue
             pause = self._pause(response, attempt) if safe or response.status == 429 else None
             if pause is None:
                 raise self._error(response, shown)
             self._retry.sleep(pause)
-        raise self._error(response, shown)
 
     def _send(self, method: str, url: str, header: str, shown: str, label: str, *, retry: bool, **content: Any) -> Response | None:
         """One try. None: the connection was lost and the call may be repeated."""
@@ -243,7 +249,7 @@ class Api:
             if retry:
                 return None
             raise ConnectionLost(redact(f"{shown}: no answer ({type(error).__name__}); check the network and run again")) from error
-        return Response(answer.status_code, answer.headers, answer.content.decode("utf-8", "replace"))
+        return Response(answer.status_code, answer.headers, answer.content.decode("utf-8", "replace"), shown)
 
     def _pause(self, response: Response, attempt: int) -> Decimal | None:
         if response.status not in RETRIED_STATUSES or attempt >= self._retry.attempts:
@@ -253,6 +259,6 @@ class Api:
     def _error(self, response: Response, shown: str) -> ApiError:
         try:
             body = response.json
-        except json.JSONDecodeError:
-            body = response.text
+        except ApiError:
+            body = response.text  # an error page of a proxy, say: shown as it came
         return ApiError(response.status, body, shown, self._remedies.get(response.status, ""))

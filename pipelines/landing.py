@@ -6,9 +6,10 @@ that cannot be read becomes null and is named in the row's `_problem`, and the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ _SQL_TYPES = {
 _SCALES = {"money": (28, 6), "quantity": (28, 6), "rate": (28, 12), "share": (9, 6)}
 _QUANTA = {kind: Decimal(1).scaleb(-scale) for kind, (_, scale) in _SCALES.items()}
 _TRUE, _FALSE = ("true", True), ("false", False)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Milliseconds since 1970 as a text, from April 1970 on: fewer digits are a date written without dashes.
+_MILLISECONDS = re.compile(r"-?\d{11,15}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,14 @@ class Fields:
         value = self.record.get(name)
         if value is None or value == "":
             return None
-        precision, scale = _SCALES[kind]
-        try:
-            number = Decimal(value)
-            if number.is_finite() and number.adjusted() < precision - scale:
-                return number.quantize(_QUANTA[kind], rounding=ROUND_HALF_EVEN)
-        except (InvalidOperation, TypeError, ValueError):
-            pass  # falls through to the problem below, as a number too large for its column does
-        return self._wrong(name, value, "number")
+        number = _number(value, kind)
+        return self._wrong(name, value, "number") if number is None else number
 
     def integer(self, name: str) -> int | None:
         number = self.number(name, "quantity")
-        return None if number is None else int(number)
+        if number is None or number == int(number):
+            return None if number is None else int(number)
+        return self._wrong(name, self.record[name], "whole number")
 
     def flag(self, name: str) -> bool | None:
         """true/false as JSON has them or as text in any case."""
@@ -94,10 +94,10 @@ class Fields:
             if len(text) == 10 and not text.isdigit():
                 return date.fromisoformat(text)
             moment = _moment(text)
-        except ValueError:
+            midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
+            return moment.date() if midnight else moment.astimezone(zone).date()
+        except (ValueError, OverflowError):
             return self._wrong(name, value, "date")
-        midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
-        return moment.date() if midnight else moment.astimezone(zone).date()
 
     def timestamp(self, name: str) -> datetime | None:
         """A moment in UTC from ISO 8601 with an offset or from epoch milliseconds."""
@@ -106,7 +106,7 @@ class Fields:
             return None
         try:
             return _moment(str(value))
-        except ValueError:
+        except (ValueError, OverflowError):
             return self._wrong(name, value, "time")
 
     def _wrong(self, name: str, value: Any, wanted: str) -> None:
@@ -114,11 +114,27 @@ class Fields:
 
 
 def _moment(text: str) -> datetime:
-    """ISO 8601 or epoch milliseconds as an aware UTC datetime; ValueError for anything else."""
-    if text.lstrip("-").isdigit() and len(text) != 10:
-        return datetime.fromtimestamp(int(text) / 1000, UTC)
+    """ISO 8601 or epoch milliseconds as an aware UTC datetime; ValueError or OverflowError for anything else."""
+    if _MILLISECONDS.fullmatch(text):
+        return _EPOCH + timedelta(milliseconds=int(text))
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _number(value: Any, kind: str) -> Decimal | None:
+    """The value in the kind's scale; None where it is no number or too large for its column. Python reads more as a
+    number than a vendor means by one: true is 1 and 1_000 is 1000."""
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        return None
+    precision, scale = _SCALES[kind]
+    try:
+        number = Decimal(value)
+        if not number.is_finite() or number.adjusted() >= precision - scale:
+            return None
+        number = number.quantize(_QUANTA[kind], rounding=ROUND_HALF_EVEN)
+    except (InvalidOperation, TypeError, ValueError):
+        return None
+    return number if number.adjusted() < precision - scale else None
 
 
 def row(fields: Fields, **columns: Any) -> dict[str, Any]:
@@ -148,7 +164,20 @@ def arrow(table: Table, rows: Sequence[Mapping[str, Any]], known_at: datetime) -
     for item in rows:
         item["_landed_at"] = known_at
         item.setdefault("_deleted", False)
-    return pa.Table.from_pylist(rows, schema=schema(table))
+    try:
+        return pa.Table.from_pylist(rows, schema=schema(table))
+    except UnicodeEncodeError:
+        return pa.Table.from_pylist([_writable(item) for item in rows], schema=schema(table))
+
+
+def _writable(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with half characters (a name that a program cut in the middle of an emoji) replaced, and named."""
+    mended, problems = dict(item), [item["_problem"]] if item.get("_problem") else []
+    for name, value in item.items():
+        if isinstance(value, str) and (text := value.encode("utf-8", "replace").decode()) != value:
+            mended[name] = text
+            problems += [f"{name}: {text[:80]!r} held half a character"] if name != "_problem" else []
+    return {**mended, "_problem": "; ".join(problems).encode("utf-8", "replace").decode() or None}
 
 
 def batches(job: Job, tables: Sequence[Table], pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from pipelines import extract, guard, landing, transform
@@ -218,10 +219,15 @@ def apply_saved(night: Night, path: Path) -> ApplyResult:
 
 
 def roll_back(night: Night, run_id: str) -> ApplyResult:
-    """Undoes what a run wrote, as far as nobody changed it since. Raises as apply_night, and JournalError."""
+    """Undoes what a run wrote, as far as nobody changed it since. Raises as apply_night, and JournalError.
+
+    What a person approved may be taken back as a whole: the limit on the share of records holds for the other runs.
+    """
     with open_journal(night.settings) as journal:
+        approved = any(row["approved_plan_id"] for row in journal.runs_by_id([run_id]))
+        policy = replace(night.policy, max_change_share=Decimal(1)) if approved else night.policy
         run = Run(free_run_id(night, journal, "rollback"), "rollback", night.as_of, night.known_at, rollback_of=run_id)
-        return rollback(connect_crms(night.settings), journal, night.policy, run, now=night.now, on_progress=_written(night))
+        return rollback(connect_crms(night.settings), journal, policy, run, now=night.now, on_progress=_written(night))
 
 
 def free_run_id(night: Night, journal: Journal, kind: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pipelines import landing
@@ -19,7 +19,8 @@ def published_path(settings: Settings) -> Path:
 def publish(settings: Settings, as_of: date, known_at: datetime) -> Path:
     """Copies every mart with its comments into a new file and puts that in the place of the published one.
 
-    The earlier file stays beside it under the time it was known at; [publish] keep of those are kept.
+    The file has a second name beside it, with the time it was known at; it keeps that when the next night replaces it.
+    [publish] keep of those earlier files are kept.
     """
     target = published_path(settings)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -34,8 +35,10 @@ def publish(settings: Settings, as_of: date, known_at: datetime) -> Path:
             connection.execute("INSERT INTO published.main.published_night VALUES (?, ?)", [as_of, known_at])
         finally:
             connection.execute("DETACH published")
-    _keep(target, settings.get("publish", "keep"))
+    if keep := settings.get("publish", "keep"):
+        _name_by_time(fresh, known_at)
     os.replace(fresh, target)
+    _end_the_oldest(target, keep)
     return target
 
 
@@ -57,15 +60,17 @@ def _copy(connection) -> None:
         connection.execute(f"COMMENT ON COLUMN published.main.\"{table}\".\"{column}\" IS '{_quoted(comment)}'")
 
 
-def _keep(target: Path, keep: int) -> None:
-    """A second name for the file that is about to be replaced, and an end to the oldest ones."""
-    if target.exists() and keep:
-        with landing.connect(target, read_only=True) as connection:
-            (known_at,) = connection.execute("SELECT known_at FROM published_night").fetchone()
-        earlier = target.with_name(f"crossfoot-{known_at:%Y%m%dT%H%M%SZ}.duckdb")
-        earlier.unlink(missing_ok=True)
-        os.link(target, earlier)
-    for old in sorted(target.parent.glob("crossfoot-*.duckdb"))[: -keep or None]:
+def _name_by_time(fresh: Path, known_at: datetime) -> None:
+    """The second name, given before anybody can open the file: later, an analyst's tool may hold it locked."""
+    named = fresh.with_name(f"crossfoot-{known_at.astimezone(UTC):%Y%m%dT%H%M%SZ}.duckdb")
+    named.unlink(missing_ok=True)
+    os.link(fresh, named)
+
+
+def _end_the_oldest(target: Path, keep: int) -> None:
+    """Removes earlier files but the newest `keep`; the published file's own second name is not one of them."""
+    named = sorted(path for path in target.parent.glob("crossfoot-*.duckdb") if not path.samefile(target))
+    for old in named[: len(named) - keep]:
         old.unlink()
 
 

@@ -67,8 +67,8 @@ GENERAL: tuple[Setting, ...] = (
             "The night is blocked when a source holds fewer than this share of the records that it held before."),
     Setting("guard", "max_source_age_hours", "integer", 36, "A source older than this is stale: its accounts are held back."),
     Setting("matching", "free_mail_domains", "list", (), "More domains that never prove that two records are one company."),
-    Setting("network", "timeout_seconds", "integer", 60, "How long one call may take."),
-    Setting("network", "attempts", "integer", 6, "How often a call that may be repeated is tried."),
+    Setting("network", "timeout_seconds", "count", 60, "How long one call may take."),
+    Setting("network", "attempts", "count", 6, "How often a call that may be repeated is tried."),
     Setting("network", "retry_base_seconds", "decimal", Decimal("1"), "First wait before a repeated call; doubles each time."),
     Setting("journal", "url", "text", "", "SQLAlchemy URL of the journal. Empty: SQLite in the data folder."),
     Setting("publish", "keep", "integer", 7, "How many earlier published files are kept."),
@@ -120,7 +120,7 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     """
     environment = os.environ if environment is None else environment
     path = _config_path(config)
-    text = path.read_text(encoding="utf-8") if path else ""
+    text = _read(path) if path else ""
     document = _parse(text, path)
     settings = [*GENERAL, *(s for card in cards.values() for s in card.settings)]
     profile = "live" if path else "sandbox"
@@ -131,6 +131,9 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     values = _values(document, settings, text, path, problems)
     _check_vendors(values, cards, problems, text, path)
     _check_thresholds(values, problems, text, path)
+    sandbox_url = environment.get(SANDBOX_URL_VARIABLE) or f"http://127.0.0.1:{SANDBOX_PORT}"
+    if not sandbox_url.startswith(("http://", "https://")):
+        problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as \"http://127.0.0.1:{SANDBOX_PORT}\"")
     if problems:
         raise ConfigurationError(problems)
     if profile == "sandbox" and "max_change_share" not in document.get("writeback", {}):
@@ -141,7 +144,7 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
         path=path,
         data_dir=(data_dir or Path("data")).resolve(),
         values=MappingProxyType({name: MappingProxyType(section) for name, section in values.items()}),
-        sandbox_url=environment.get(SANDBOX_URL_VARIABLE, f"http://127.0.0.1:{SANDBOX_PORT}").rstrip("/"),
+        sandbox_url=sandbox_url.rstrip("/"),
         secrets={slug: _secrets(card, profile, environment) for slug, card in cards.items()},
     )
 
@@ -200,6 +203,14 @@ def _config_path(config: Path | None) -> Path | None:
     return config.resolve()
 
 
+def _read(path: Path) -> str:
+    """The file's text; editors of some systems put a byte order mark before it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8"]) from error
+
+
 def _parse(text: str, path: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(text, parse_float=Decimal)
@@ -214,7 +225,7 @@ def _line(text: str, section: str, key: str) -> int:
         header = re.match(r"\s*\[([^\]]+)\]", line)
         if header:
             current = header.group(1).strip()
-            if not key and current == section:
+            if not key and (current == section or current.startswith(f"{section}.")):
                 return number
         if current == section and key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
             return number
@@ -285,6 +296,12 @@ def _integer(value: Any) -> int:
     return value
 
 
+def _count(value: Any) -> int:
+    if _integer(value) < 1:
+        raise ValueError("write a whole number from 1 up")
+    return value
+
+
 def _decimal(value: Any) -> Decimal:
     try:
         number = Decimal(str(value))
@@ -323,7 +340,7 @@ def _table(value: Any) -> dict[str, str]:
 def _zone(value: Any) -> str:
     try:
         ZoneInfo(_text(value))
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as "America"
         raise ValueError('write an IANA time zone such as "Europe/Berlin"') from None
     return value
 
@@ -341,7 +358,7 @@ def _currency(value: Any) -> str:
 
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {"text": _text, "integer": _integer, "decimal": _decimal, "share": _share, "flag": _flag, "list": _list,
+    {"text": _text, "integer": _integer, "count": _count, "decimal": _decimal, "share": _share, "flag": _flag, "list": _list,
      "table": _table, "zone": _zone, "cron": _cron, "currency": _currency}
 )
 
@@ -376,15 +393,16 @@ def _check_thresholds(values: Mapping[str, Mapping[str, Any]], problems: list[st
 def _secrets(card: Card, profile: str, environment: Mapping[str, str]) -> dict[str, str]:
     if profile == "sandbox":
         return {secret.name: secret.sandbox for secret in card.secrets}
-    found = {secret.name: environment.get(secret.variable, "") for secret in card.secrets}
-    return {name: value or _from_dlt(card.slug, name) for name, value in found.items()}
+    # Stripped: the line end of a pasted value would be refused as a header, in an error that shows the value.
+    found = {secret.name: environment.get(secret.variable, "").strip() for secret in card.secrets}
+    return {name: value or _from_dlt(card.slug, name, environment).strip() for name, value in found.items()}
 
 
-def _from_dlt(slug: str, name: str) -> str:
+def _from_dlt(slug: str, name: str, environment: Mapping[str, str]) -> str:
     """dlt's own providers (environment in its spelling, .dlt/secrets.toml, vaults); asked only when there is a chance."""
     variable = f"SOURCES__{slug.upper()}__{name.upper()}"
-    if variable in os.environ:
-        return os.environ[variable]
+    if variable in environment:
+        return environment[variable]
     if not Path(".dlt").is_dir():
         return ""
     import dlt  # late: it takes two seconds, and `status` has one

@@ -1,8 +1,8 @@
 """The records of the invented company, in nobody's dialect: plain facts that each vendor's sandbox renders.
 
 Ids are plain digits as text, as the vendors have them. Money is `Decimal` in major units of the record's own currency;
-rates are base units per one document unit (multiply). Entities are mutable on purpose: a day that passes changes them in
-place, moves `modified` to the moment of the change and counts `version` up.
+rates are base units per one document unit (multiply). Entities are mutable on purpose: a day that passes changes them
+in place, moves `modified` to the moment of the change and counts `version` up.
 """
 
 import re

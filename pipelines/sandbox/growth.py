@@ -164,7 +164,7 @@ def _add_won_deal(
 
 
 def bill_deal(world: World, deal: Deal, customer: Customer, delay: int, dice: Random) -> None:
-    """Issue the deal's invoices when their days come, all with the deal's id, each paid `delay` days after it is due."""
+    """Issue the deal's invoices on their days, all with the deal's id, each paid `delay` days after it is due."""
     rate = Decimal("0.20") if customer.currency == "EUR" else dice.choice((ZERO, ZERO, Decimal("0.08")))
     lines = world.lines_of[deal.id]
     dates = instalment_dates(lines[0]) or [deal.close_date + timedelta(days=5)]

@@ -22,10 +22,6 @@ class Limiter:
         self._seconds = seconds
         self._windows = [(rule, deque[float]()) for rule in rules]
 
-    def covering(self, path: str) -> str | None:
-        """Name of the first rule that covers the path."""
-        return next((rule.name for rule, _ in self._windows if rule.covers(path)), None)
-
     def take(self, path: str) -> tuple[str | None, dict[str, int]]:
         """(name of the rule that refuses the call or None, calls left by rule). Counts the call unless refused."""
         now = self._seconds()

@@ -48,7 +48,9 @@ class Sandbox(Protocol):
     """What pipelines/vendors/<slug>/sandbox.py exports as `Sandbox(world, clock, records)`.
 
     `records` are the lines of each `<raw table>.jsonl` file, in place of the world's; None serves the world.
-    `limits` are (name, calls, seconds, predicate on the path below /<slug>). A handler finds the injected fault of its
+    `limits` are (name, calls, seconds, predicate on the path below /<slug>). `error` answers with a status: for 429
+    `kind` is the name of the limit, otherwise that of the fault. `remove` deletes a record, by default the first one,
+    as a person would in the middle of a run. A handler finds the injected fault of its
     call, if any, in `request.scope["fault"]`, and the calls left by limit in `request.scope["left"]`.
     """
 
@@ -168,7 +170,7 @@ def build_app(
         vendors = load_vendors(list(importlib.import_module("pipelines.vendors").VENDORS))
     lines = None if records is None else load_records(records, vendors)
     running = Running(world, remake, vendors, lines, latency_ms, rate_limits, monotonic)
-    app = Starlette(routes=_controls(running), middleware=[Middleware(VendorCalls, running=running)])
+    app = Starlette(routes=Controls(running).routes(), middleware=[Middleware(VendorCalls, running=running)])
     app.state.running = running
     return app
 
@@ -242,9 +244,8 @@ class Call:
         box = self.running.sandboxes[self.slug]
         if fault.kind.isdigit() or fault.kind == "expired_token":
             status = 401 if fault.kind == "expired_token" else int(fault.kind)
-            limit = self.running.limiters[self.slug].covering(self.path)
-            kind = (limit or fault.kind) if status == 429 else fault.kind
-            await box.error(status, kind)(self.scope, self.receive, self.send)
+            limit = next((name for name, _, _, covers in box.limits if covers(self.path)), fault.kind)
+            await box.error(status, limit if status == 429 else fault.kind)(self.scope, self.receive, self.send)
         elif fault.kind == "reset":
             await self._cut()
         elif fault.kind in ("reset_after", "timeout", "duplicate_page"):
@@ -324,57 +325,62 @@ async def _content(request: Request) -> Any:
         raise BadRequest(f"the body is not JSON: {error}") from error
 
 
-def _controls(running: Running) -> list[Route]:
+class Controls:
     """The routes under /_sandbox."""
 
-    async def health(request: Request) -> Response:
-        world = running.world
+    def __init__(self, running: Running):
+        self.running = running
+
+    def routes(self) -> list[Route]:
+        table = (
+            ("health", "GET", self.health), ("reset", "POST", self.reset), ("advance", "POST", self.advance),
+            ("faults", "POST", self.add_faults), ("faults", "GET", self.faults),
+            ("faults", "DELETE", self.clear_faults),
+            ("requests", "GET", self.calls), ("requests", "DELETE", self.clear_calls), ("answers", "GET", self.answers),
+        )  # fmt: skip
+        return [Route(f"/_sandbox/{name}", _named_errors(work), methods=[method]) for name, method, work in table]
+
+    async def health(self, request: Request) -> Response:
+        world = self.running.world
         return _json({
-            "status": "ok", "today": world.today.isoformat(), "now": running.clock.now().isoformat(),
+            "status": "ok", "today": world.today.isoformat(), "now": self.running.clock.now().isoformat(),
             "accounts": len(world.accounts), "seed": world.seed,
         })  # fmt: skip
 
-    async def reset(request: Request) -> Response:
-        running.reset()
-        return await health(request)
+    async def reset(self, request: Request) -> Response:
+        self.running.reset()
+        return await self.health(request)
 
-    async def advance(request: Request) -> Response:
+    async def advance(self, request: Request) -> Response:
         content = await _content(request)
         days = content.get("days", 1) if isinstance(content, dict) else None
         if not isinstance(days, int) or not 1 <= days <= MAX_DAYS:
             raise BadRequest(f'{content!r}: give {{"days": n}} with n from 1 to {MAX_DAYS}')
-        running.advance(days)
-        return await health(request)
+        self.running.advance(days)
+        return await self.health(request)
 
-    async def add_faults(request: Request) -> Response:
+    async def add_faults(self, request: Request) -> Response:
         content = await _content(request)
         items = content if isinstance(content, list) else [content]
-        running.faults.active += [parse(item, list(running.sandboxes)) for item in items]
-        return await list_faults(request)
+        self.running.faults.active += [parse(item, list(self.running.sandboxes)) for item in items]
+        return await self.faults(request)
 
-    async def list_faults(request: Request) -> Response:
-        return _json([fault.shown() for fault in running.faults.active])
+    async def faults(self, request: Request) -> Response:
+        return _json([fault.shown() for fault in self.running.faults.active])
 
-    async def clear_faults(request: Request) -> Response:
-        running.faults.active.clear()
+    async def clear_faults(self, request: Request) -> Response:
+        self.running.faults.active.clear()
         return _json([])
 
-    async def calls(request: Request) -> Response:
-        return _json(list(running.calls))
+    async def calls(self, request: Request) -> Response:
+        return _json(list(self.running.calls))
 
-    async def clear_calls(request: Request) -> Response:
-        running.calls.clear()
+    async def clear_calls(self, request: Request) -> Response:
+        self.running.calls.clear()
         return _json([])
 
-    async def answers(request: Request) -> Response:
-        return _json(running.world.answers())
-
-    table = (
-        ("health", "GET", health), ("reset", "POST", reset), ("advance", "POST", advance),
-        ("faults", "POST", add_faults), ("faults", "GET", list_faults), ("faults", "DELETE", clear_faults),
-        ("requests", "GET", calls), ("requests", "DELETE", clear_calls), ("answers", "GET", answers),
-    )  # fmt: skip
-    return [Route(f"/_sandbox/{name}", _named_errors(work), methods=[method]) for name, method, work in table]
+    async def answers(self, request: Request) -> Response:
+        return _json(self.running.world.answers())
 
 
 def _named_errors(work: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

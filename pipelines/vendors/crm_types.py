@@ -221,8 +221,8 @@ def canonical(type: FieldType, text: str) -> str:
 
 def same(type: FieldType, left: str | None, right: str | None) -> bool:
     """Whether two texts are the same value: numbers by amount, times by moment; null equals only null."""
-    if left is None or right is None:
-        return left is right
+    if left == right or left is None or right is None:
+        return left == right
     return _spelling(type, left) == _spelling(type, right)
 
 

@@ -91,6 +91,8 @@ def apply_approved(
     """Makes the plan anew and writes what of it was approved; the rest is in `result.plan.not_approved`. Raises as
     `apply_plan`, and BlockedPlan for an approved plan that its guards blocked."""
     with running(journal, run, now, holder):
+        if approved.kind != "nightly":
+            raise BlockedPlan([f"plan {approved.id} rolls back run {approved.rollback_of}; use crossfoot rollback for it"])
         if approved.guard_blocks:
             raise BlockedPlan(approved.guard_blocks)
         resolved = resolve(journal, crms, now)

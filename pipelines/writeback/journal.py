@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import uuid
 import zlib
 from collections import defaultdict
@@ -29,6 +30,8 @@ LOCK = "apply"
 PROCESS = uuid.uuid4().hex  # tells this process from an earlier one that happened to have its pid
 
 WRITING = ("nightly", "apply")  # kinds of runs that write a plan; a rollback undoes them, a "plan" run writes nothing
+_creating = threading.Lock()
+
 UNFINISHED = ("started", "interrupted", "failed")
 
 metadata = sa.MetaData()
@@ -265,11 +268,20 @@ class Journal:
         self._engine = sa.create_engine(address)
         if address.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _sqlite_pragmas)
-        metadata.create_all(self._engine)
+        self._create_tables()
 
     def close(self) -> None:
         """Gives back the database's connections."""
         self._engine.dispose()
+
+    def _create_tables(self) -> None:
+        """Creates what is missing. Two vendors that sign in side by side may both find nothing there."""
+        with _creating:
+            try:
+                metadata.create_all(self._engine)
+            except (sa.exc.OperationalError, sa.exc.ProgrammingError):
+                # Another process was faster; what is still missing, or another trouble, shows now.
+                metadata.create_all(self._engine)
 
     @contextmanager
     def _transaction(self, name: str) -> Iterator[sa.Connection]:
@@ -480,14 +492,16 @@ class Journal:
         mine = (intents.c.system == system, intents.c.object == object)
         newest = sa.select(sa.func.max(intents.c.intent_id)).select_from(intents.join(outcomes))
         newest = newest.where(outcomes.c.outcome == "written", *mine).group_by(intents.c.record_id, intents.c.field)
+        columns = (intents.c.record_id, intents.c.field, intents.c.run_id, intents.c.after)
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(intents).where(intents.c.intent_id.in_(newest))).all()
+            rows = connection.execute(sa.select(*columns).where(intents.c.intent_id.in_(newest)))
+            values = {(record_id, field): after for record_id, field, _, after in rows}
             undone = self._undone(connection)
-            values = {(row.record_id, row.field): row.after for row in rows}
             if undone:
                 touched = sa.select(intents.c.record_id).where(intents.c.run_id.in_(list(undone)), *mine)
-                query = _written().where(intents.c.record_id.in_(touched), *mine).order_by(intents.c.intent_id)
-                _replay(values, [_intent(row) for row in connection.execute(query)], undone)
+                history = sa.select(*columns).select_from(intents.join(outcomes)).where(outcomes.c.outcome == "written", *mine)
+                history = history.where(intents.c.record_id.in_(touched)).order_by(intents.c.intent_id)
+                _replay(values, connection.execute(history).tuples(), undone)
         return values
 
     def _undone(self, connection: sa.Connection) -> dict[str, frozenset[str]]:
@@ -656,19 +670,24 @@ def _reach(run_id: str, earlier: Mapping[str, Sequence[str]]) -> tuple[str, ...]
     return tuple(reached)
 
 
-def _replay(values: dict[tuple[str, str], str | None], history: Sequence[Intent], undone: Mapping[str, frozenset[str]]) -> None:
-    """Puts right the fields of `values` that a rollback touched: what it undid was never written."""
-    stacks: dict[tuple[str, str], list[Intent]] = defaultdict(list)
-    for intent in history:
-        key = (intent.record_id, intent.field)
-        if intent.run_id in undone:
-            stacks[key] = [one for one in stacks[key] if one.run_id not in undone[intent.run_id]]
+def _replay(
+    values: dict[tuple[str, str], str | None],
+    history: Iterable[tuple[str, str, str, str | None]],
+    undone: Mapping[str, frozenset[str]],
+) -> None:
+    """Puts right the fields of `values` that a rollback touched: what it undid was never written. `history` holds
+    (record id, field, run id, after) in the order of writing."""
+    stacks: dict[tuple[str, str], list[tuple[str, str | None]]] = defaultdict(list)
+    for record_id, field_name, run_id, after in history:
+        stack = stacks[record_id, field_name]
+        if run_id in undone:
+            stack[:] = [one for one in stack if one[0] not in undone[run_id]]
         else:
-            stacks[key].append(intent)
+            stack.append((run_id, after))
     for key, stack in stacks.items():
         values.pop(key, None)
         if stack:
-            values[key] = stack[-1].after
+            values[key] = stack[-1][1]
 
 
 def _written() -> sa.Select[Any]:

@@ -96,8 +96,9 @@ def read_current(
 ) -> dict[RecordKey, Values]:
     """All of Crossfoot's fields of these records as they are now; records that the CRM does not have are absent."""
     current: dict[RecordKey, Values] = {}
+    wanted = sorted(set(keys))
     done = 0
-    for (system, object), group in groupby(sorted(set(keys)), key=lambda key: key[:2]):
+    for (system, object), group in groupby(wanted, key=lambda key: key[:2]):
         crm = crms[system]
         names = [field.name for field in crm.objects[object]]
         ids = [record_id for _, _, record_id in group]
@@ -106,7 +107,7 @@ def read_current(
             found = crm.read(object, batch, names)
             current |= {(system, object, record_id): values for record_id, values in found.items()}
             done += len(batch)
-            on_progress(done, len(set(keys)))
+            on_progress(done, len(wanted))
     return current
 
 

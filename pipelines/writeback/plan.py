@@ -278,7 +278,7 @@ def save_plan(plan: Plan, folder: Path) -> Path:
     path = folder / f"{plan.id}.json"
     draft = folder / f".{plan.id}.{os.getpid()}.tmp"
     with draft.open("w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1)
+        file.write(_rendered(document))
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
@@ -440,6 +440,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _rendered(document: Mapping[str, Any]) -> str:
+    """The document as JSON with one change, task or hold a line, for whoever reads it or compares two."""
+    parts = []
+    for name, value in document.items():
+        rows = value if isinstance(value, list) else None
+        text = json.dumps(value, ensure_ascii=False) if not rows else ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        parts.append(f"{json.dumps(name)}: " + (f"[\n{text}\n]" if rows else text))
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _digest(content: Any) -> str:

@@ -103,7 +103,6 @@ class Table:
         self.records[number] = replace(self.records[number], archived=moment)
         del self.live[bisect_left(self.live, number)]
         insort(self.archived, number)
-        self._behind.pop(number, None)
         self._changed()
 
     def _changed(self) -> None:

@@ -191,7 +191,8 @@ def changed(job: Job, kind: str, properties: Iterable[str], modified: str) -> It
                                 safe=True, label=kind)
         if kind not in job.next_cursors:
             job.next_cursors[kind] = next_cursor(response.headers.get("Date"), job, since)
-        results = response.json["results"]
+        # A page may hold a record twice; counted twice, it would make the last page look complete too early.
+        results = list({record["id"]: record for record in response.json["results"]}.values())
         yield results
         newest = max((int(record["id"]) for record in results), default=last)
         if response.json["total"] <= len(results) and newest >= last:
@@ -241,15 +242,30 @@ def listed(api: Api, path: str, params: Mapping[str, Any], label: str) -> Iterat
 
 
 def archived(job: Job, kind: str) -> Pages:
-    """Deletions: search never shows archived records, so the archive is listed; only its new entries land."""
+    """Deletions: search never shows archived records, so the archive is listed; only its new entries land.
+
+    The listing may be late as search is: entries a little older than the newest one known land where the warehouse
+    still holds their records.
+    """
     since = job.cursors.get(f"{kind}_archived", "")
-    newest = since
+    newest, early = since, _before(since, job)
+    known = job.known_ids(kind) if since else set()
     params = {"limit": CARD.page_sizes["list"], "archived": "true", "properties": "hs_object_id"}
     for page in listed(job.api, f"crm/objects/{VERSION}/{kind}", params, f"{kind} archived"):
-        fresh = [record for record in page if (record.get("archivedAt") or "~") >= since]
-        newest = max([newest, *(record.get("archivedAt") or "" for record in page)])
-        yield kind, [deletion(TABLES[kind], record["id"]) for record in fresh]
+        stamps = [(record["id"], record.get("archivedAt") or "") for record in page]
+        newest = max([newest, *(stamp for _, stamp in stamps)])
+        fresh = dict.fromkeys(record_id for record_id, stamp in stamps
+                              if stamp > since or ((stamp >= early or not stamp) and record_id in known))
+        yield kind, [deletion(TABLES[kind], record_id) for record_id in fresh]
     job.next_cursors[f"{kind}_archived"] = newest
+
+
+def _before(stamp: str, job: Job) -> str:
+    """The time that lies the lag of the search index before `stamp`, in HubSpot's spelling; "" for none."""
+    if not stamp:
+        return ""
+    lag = timedelta(seconds=job.settings.get(CARD.slug, "index_lag_seconds"))
+    return (datetime.fromisoformat(stamp) - lag).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def merged(page: Sequence[Row], table: Table) -> list[Row]:

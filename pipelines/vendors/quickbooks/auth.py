@@ -68,9 +68,9 @@ class RotatingToken:
         stored = self._store.get("quickbooks", self._realm)
         try:
             answer = self._ask(stored or self._first)
-        except ApiError:
+        except ApiError as error:
             # A person who reconnects the app sets a new first token; the stored one is then the old one.
-            if not stored or stored == self._first:
+            if error.status != 400 or not stored or stored == self._first:
                 raise
             answer = self._ask(self._first)
         hide(answer["access_token"])
@@ -79,7 +79,9 @@ class RotatingToken:
         self._access = answer["access_token"]
 
     def _ask(self, refresh_token: str) -> dict[str, str]:
+        """A new pair of tokens. Asking twice is safe: the token that was used works until its successor has been."""
         hide(refresh_token)
-        answer = self._api.post(TOKEN_PATH, data={"grant_type": "refresh_token", "refresh_token": refresh_token}).json
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        answer = self._api.post(TOKEN_PATH, data=form, safe=True).json
         hide(answer["refresh_token"])
         return answer

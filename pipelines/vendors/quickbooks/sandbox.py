@@ -47,11 +47,13 @@ ENTITIES = {
 }  # fmt: skip
 NAME_LISTS = ("Customer", "Term", "Item", "Vendor", "Account")  # their inactive rows are hidden unless asked for
 SINGLES = ("CompanyInfo", "Preferences")
-_COMMON = ("Id", "SyncToken", "MetaData.LastUpdatedTime", "MetaData.CreateTime", "CurrencyRef", "domain", "sparse", "MetaData")
+_COMMON = (
+    "Id", "SyncToken", "MetaData.LastUpdatedTime", "MetaData.CreateTime", "CurrencyRef", "domain", "sparse", "MetaData",
+)  # fmt: skip
 _SALES = (
     "DocNumber", "TxnDate", "TotalAmt", "Balance", "CustomerRef", "PrivateNote", "CustomField", "Line", "TxnTaxDetail",
-    "CustomerMemo", "EmailStatus", "PrintStatus", "ExchangeRate", "HomeTotalAmt", "SalesTermRef", "BillEmail", "BillAddr",
-    "ShipAddr", "LinkedTxn", "ApplyTaxAfterDiscount", "DepositToAccountRef",
+    "CustomerMemo", "EmailStatus", "PrintStatus", "ExchangeRate", "HomeTotalAmt", "SalesTermRef", "BillEmail",
+    "BillAddr", "ShipAddr", "LinkedTxn", "ApplyTaxAfterDiscount", "DepositToAccountRef",
 )  # fmt: skip
 PROPERTIES = {
     "Customer": (
@@ -116,7 +118,8 @@ class Record:
             return self.id
         document = self.document()
         if name == "MetaData.CreateTime":
-            return datetime.fromisoformat(document["MetaData"]["CreateTime"])
+            created = document.get("MetaData", {}).get("CreateTime")
+            return datetime.fromisoformat(created) if created else self.updated
         return document.get(name)
 
     def document(self) -> dict[str, Any]:
@@ -336,17 +339,16 @@ class QuickBooksState:
     def changes(self, entities: list[str], since: datetime) -> bytes:
         """The `CDCResponse` list: per entity what changed or was deleted since, oldest first, 1,000 objects in all."""
         if since < self.clock.now() - timedelta(days=CDC_DAYS):
-            raise Refused(  # the exact words are unverified
-                "2030", "Invalid Date", f"changedSince must be within {CDC_DAYS} days of the current time", "changedSince"
-            )
+            detail = f"changedSince must be within {CDC_DAYS} days of the current time"  # the exact words are unverified
+            raise Refused("2030", "Invalid Date", detail, "changedSince")
         left, parts = CDC_OBJECTS, []
         for name in entities:
             table = self.entity(name)
             found = [(r.updated, r.body) for r in table.records.values() if r.updated >= since]
             for gone, at in table.deleted.items():
                 if at.replace(microsecond=0) >= since:
-                    tombstone = {"domain": "QBO", "status": "Deleted", "Id": gone, "MetaData": {"LastUpdatedTime": stamp(at)}}
-                    found.append((at, dumps(tombstone)))
+                    tombstone = {"domain": "QBO", "status": "Deleted", "Id": gone}
+                    found.append((at, dumps(tombstone | {"MetaData": {"LastUpdatedTime": stamp(at)}})))
             found.sort(key=lambda change: change[0])
             page = [body for _, body in found[:left]]
             left -= len(page)
@@ -438,8 +440,11 @@ class QuickBooksState:
         """The object that a write is about; 5010 when somebody has changed it since the writer read it."""
         document = self.get(entity, str(body.get("Id", ""))).document()
         if body.get("SyncToken") != document["SyncToken"]:
-            raise Refused("5010", "Stale Object Error", "Stale Object Error : You and another user were working on this "
-                          "at the same time. The other user finished before you did, so your work was not saved.", "")  # fmt: skip
+            detail = (
+                "Stale Object Error : You and another user were working on this at the same time. The other user "
+                "finished before you did, so your work was not saved."
+            )
+            raise Refused("5010", "Stale Object Error", detail, "")
         return dict(document)
 
     def void(self, entity: str, body: dict[str, Any]) -> bytes:
@@ -547,6 +552,7 @@ def _cells(title: str, customer_id: str | None, row: list[Decimal], zero: str = 
 
 def _report_rows(customers: dict[str, Record], cells: dict[str, list[Decimal]]) -> list[dict[str, Any]]:
     """Rows by name; a parent whose jobs owe is a section: its own amounts in the header, the jobs as rows below."""
+    names = {customer_id: str(record.value("DisplayName")) for customer_id, record in customers.items()}
     children: dict[str | None, list[str]] = {}
     for customer_id, record in customers.items():
         parent = (record.value("ParentRef") or {}).get("value") if b'"ParentRef"' in record.body else None
@@ -554,14 +560,14 @@ def _report_rows(customers: dict[str, Record], cells: dict[str, list[Decimal]]) 
 
     def below(parent: str | None) -> tuple[list[dict[str, Any]], list[Decimal]]:
         rows, total = [], [ZERO] * 5
-        for customer_id in sorted(children.get(parent, ()), key=lambda c: str(customers[c].value("DisplayName")).lower()):
+        for customer_id in sorted(children.get(parent, ()), key=lambda c: names[c].lower()):
             own = cells.get(customer_id)
             inner, inner_total = below(customer_id) if customer_id in children else ([], [ZERO] * 5)
             if own is None and not inner:
                 continue
             whole = [a + b for a, b in zip(own or [ZERO] * 5, inner_total, strict=True)]
             total = [a + b for a, b in zip(total, whole, strict=True)]
-            name = customers[customer_id].value("DisplayName")
+            name = names[customer_id]
             if inner:
                 rows.append({
                     "Header": _cells(name, customer_id, own or [ZERO] * 5), "Rows": {"Row": inner},
@@ -678,7 +684,8 @@ class Sandbox:
         async def guarded(request: Request) -> Response:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not self.tokens.good(token):
-                return self._lower_case(401, "AuthenticationFailed", "3200", f"Token expired: {token[:14]}", "AUTHENTICATION")
+                detail = f"Token expired: {token[:14]}"
+                return self._lower_case(401, "AuthenticationFailed", "3200", detail, "AUTHENTICATION")
             if request.path_params["realm"] != REALM:
                 return self.error(403, "realm")
             try:
@@ -734,9 +741,14 @@ class Sandbox:
 
     async def _post(self, request: Request) -> Response:
         table = self._addressed(request)
-        body = loads(await request.body())
-        operation = request.query_params.get("operation")
-        act = {"void": self.state.void, "delete": self.state.delete, None: self.state.save}.get(operation, self.state.save)
+        operations = {"void": self.state.void, "delete": self.state.delete, "update": self.state.save}
+        act = operations.get(request.query_params.get("operation", "update"))
+        if act is None:
+            raise self._no_such(request)
+        try:
+            body = loads(await request.body())
+        except json.JSONDecodeError as error:
+            raise Refused("2010", "Request has invalid or unsupported property", f"Malformed JSON: {error}") from None
         return self._wrapped(table.entity, act(table.entity, body))
 
     def _addressed(self, request: Request) -> Table:

@@ -168,7 +168,8 @@ class Renderer:
             "TxnTaxDetail": {"TotalTax": amount(ZERO if document.voided else document.tax)},
             "CustomerRef": {"value": customer.id, "name": customer.name}, "TotalAmt": amount(gross),
             "ApplyTaxAfterDiscount": False, "PrintStatus": "NeedToPrint",
-            "EmailStatus": "EmailSent" if document.sent else "NotSet", "Balance": amount(self.world.open_amount(document)),
+            "EmailStatus": "EmailSent" if document.sent else "NotSet",
+            "Balance": amount(self.world.open_amount(document)),
         }  # fmt: skip
         if self.world.rates:
             fields["HomeTotalAmt"] = amount((gross * document.rate).quantize(CENT))

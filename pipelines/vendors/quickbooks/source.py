@@ -20,8 +20,8 @@ from pipelines.vendors.quickbooks import CARD
 from pipelines.vendors.quickbooks.auth import TOKEN_HOST, RotatingToken, TokenStore
 
 MAX_PAGES = 10_000
-# How often an object is read again from its first page because something changed while it was paged.
-MAX_REREADS = 3
+# How often a page is asked for again, or an object read on from the last change known, when pages do not join.
+MAX_REREADS = 5
 # CDC looks back 30 days and returns 1,000 objects at most, without saying that there were more
 # (Intuit developer blog, 2023-08-24). One day is kept as margin.
 CDC_DAYS = 29
@@ -154,44 +154,45 @@ def company(job: Job) -> Pages:
 def records(job: Job, entity: str, rows_of: Callable[[Row], list[tuple[str, list[Row]]]]) -> Pages:
     """Every record of an entity that changed since the last night, oldest change first.
 
-    A record that changes while its entity is paged moves to the end and pulls the others forward over a page's edge, so
-    an entity of several pages is read again from the start when that happened.
+    A record that changes or is deleted while its entity is paged pulls the others forward over a page's edge. So each
+    page begins with the last record of the page before; where it does not, reading goes on from that record's time.
     """
-    since = job.cursors.get(entity)
+    since, started, last = job.cursors.get(entity), None, {}
     for _ in range(MAX_REREADS):
-        started, moved, before = None, False, frozenset()
+        before: frozenset[str] = frozenset()
         for page in range(MAX_PAGES):
             answer, items = _new_page(job, entity, changed_query(entity, since, page), before)
-            before = frozenset(map(_identity, items))
             started = started or _time(answer)
-            yield from _by_table(rows_of(item) for item in items)
-            moved = moved or (page > 0 and any((_modified(item) or started) >= started for item in items))
-            if len(items) < CARD.page_sizes["query"]:
+            if page and (not items or _identity(items[0]) != _identity(last)):
                 break
-        job.next_cursors.setdefault(entity, (started - _overlap(job)).isoformat())
-        if not moved:
-            return
-    job.notes.append(f"{entity} kept changing while it was read; the next night reads those changes again")
+            yield from _by_table(rows_of(item) for item in items[1 if page else 0 :])
+            if len(items) < CARD.page_sizes["query"]:
+                job.next_cursors[entity] = (started - _overlap(job)).isoformat()
+                return
+            last, before = items[-1], frozenset(map(_identity, items))
+        stamp = _modified(last)
+        since = stamp.isoformat() if stamp else since
+    job.notes.append(f"{entity} kept changing while it was read; the next night reads it again from where this one started")
 
 
 def _new_page(job: Job, entity: str, query: str, before: frozenset[str]) -> tuple[Row, list[Row]]:
     """The answer to a page's query and its records; a page that repeats the one before hides another: ask again."""
     for _ in range(MAX_REREADS):
         answer = _ask(job, query)
-        items = _items(answer, entity)
+        items = list({_identity(item): item for item in _items(answer, entity)}.values())
         if not items or set(map(_identity, items)) != before:
             return answer, items
     raise RuntimeError(f"quickbooks: {entity} gave the same page {MAX_REREADS} times; run again later")
 
 
 def changed_query(entity: str, since: str | None, page: int) -> str:
-    """The query for one page; inactive records of name lists are hidden unless asked for."""
+    """The query for one page, which begins with the last record of the page before; inactive records of name lists are hidden unless asked for."""
     conditions = ["Active IN (true, false)"] if entity in ("Customer", "Term") else []
     conditions += [f"MetaData.LastUpdatedTime >= '{since}'"] if since else []
     size = CARD.page_sizes["query"]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return (f"SELECT * FROM {entity}{where} ORDERBY MetaData.LastUpdatedTime "
-            f"STARTPOSITION {page * size + 1} MAXRESULTS {size}")
+            f"STARTPOSITION {page * (size - 1) + 1} MAXRESULTS {size}")
 
 
 def deletions(job: Job) -> Pages:
@@ -255,9 +256,12 @@ def report_cells(rows: Row) -> Iterator[list[Row]]:
 
 def report_row(cells: list[Row], report_date: date) -> Row:
     """A line of the ageing report as its raw row; an empty cell is zero."""
+    if len(cells) != len(BUCKETS) + 1:
+        raise RuntimeError(f"quickbooks: AgedReceivables has {len(cells)} columns, not {len(BUCKETS) + 1}; set the report's "
+                           "ageing to four periods of 30 days in the company's report settings")
     fields = Fields({name: cell.get("value") or "0" for name, cell in zip(BUCKETS, cells[1:], strict=True)})
     return row(
-        fields, customer_id=cells[0]["id"], customer_name=cells[0]["value"], report_date=report_date,
+        fields, customer_id=cells[0].get("id"), customer_name=cells[0]["value"], report_date=report_date,
         **{name: fields.number(name) for name in BUCKETS},
     )
 
@@ -267,8 +271,8 @@ def customer_row(item: Row) -> Row:
     fields = Fields(item)
     return row(
         fields, id=item["Id"], display_name=fields.text("DisplayName"), company_name=fields.text("CompanyName"),
-        fully_qualified_name=fields.text("FullyQualifiedName"), email=item.get("PrimaryEmailAddr", {}).get("Address"),
-        website=item.get("WebAddr", {}).get("URI"), parent_id=_ref(item, "ParentRef"), is_job=fields.flag("Job"),
+        fully_qualified_name=fields.text("FullyQualifiedName"), email=_inner(item, "PrimaryEmailAddr").get("Address"),
+        website=_inner(item, "WebAddr").get("URI"), parent_id=_ref(item, "ParentRef"), is_job=fields.flag("Job"),
         active=fields.flag("Active"), currency=_ref(item, "CurrencyRef"), balance=fields.number("Balance"),
         terms_id=_ref(item, "SalesTermRef"), crm_id=fields.text(CRM_ID_FIELD), url=_url("customerdetail?nameId", item),
         modified_at=_modified(item),
@@ -300,26 +304,26 @@ def credit_memo_rows(item: Row, job: Job) -> list[tuple[str, list[Row]]]:
 def document_row(item: Row, fields: Fields, job: Job, page: str, **more: Any) -> Row:
     """What invoices and credit memos have in common."""
     wanted = job.settings.get(CARD.slug, "deal_id_field")
-    deal = next((custom.get("StringValue") for custom in item.get("CustomField", []) if custom.get("Name") == wanted), None)
-    tax = Fields(item.get("TxnTaxDetail", {}))
+    deal = next((custom.get("StringValue") for custom in item.get("CustomField") or [] if custom.get("Name") == wanted), None)
+    tax = Fields(_inner(item, "TxnTaxDetail"))
     columns = dict(
         id=item["Id"], doc_number=fields.text("DocNumber"), txn_date=fields.date("TxnDate"),
         customer_id=_ref(item, "CustomerRef"), currency=_ref(item, "CurrencyRef"),
         exchange_rate=fields.number("ExchangeRate", "rate"), total=fields.number("TotalAmt"),
         tax=tax.number("TotalTax"), balance=fields.number("Balance"), home_total=fields.number("HomeTotalAmt"),
-        private_note=fields.text("PrivateNote"), memo=item.get("CustomerMemo", {}).get("value"),
+        private_note=fields.text("PrivateNote"), memo=_inner(item, "CustomerMemo").get("value"),
         terms_id=_ref(item, "SalesTermRef"), crm_deal_id=deal or None, sync_token=fields.text("SyncToken"),
         url=_url(page, item), modified_at=_modified(item), **more,
     )
-    fields.problems += tax.problems + [f"{name}: is missing" for name in ("TxnDate", "TotalAmt") if item.get(name) in (None, "")]
+    fields.problems += tax.problems + _missing(item)
     return row(fields, **columns)
 
 
 def line_rows(item: Row, owner: str) -> list[Row]:
     """A document's lines: groups opened, sub-totals left out, discounts negative."""
     lines: list[Row] = []
-    for line in item.get("Line", []):
-        inner = line.get(GROUP, {}).get("Line", []) if line.get("DetailType") == GROUP else [line]
+    for line in item.get("Line") or []:
+        inner = _inner(line, GROUP).get("Line") or [] if line.get("DetailType") == GROUP else [line]
         lines += [one for one in inner if one.get("DetailType") != SUBTOTAL]
     return [{owner: item["Id"], "sync_token": item.get("SyncToken"), **line_row(line, number)}
             for number, line in enumerate(lines, 1)]
@@ -327,12 +331,12 @@ def line_rows(item: Row, owner: str) -> list[Row]:
 
 def line_row(line: Row, number: int) -> Row:
     """One line of a document as its raw row."""
-    detail = line.get("SalesItemLineDetail", {})
+    detail = _inner(line, "SalesItemLineDetail")
     fields, details = Fields(line), Fields(detail)
     amount = fields.number("Amount")
     columns = dict(
         line_number=number, line_id=fields.text("Id"), detail_type=fields.text("DetailType"),
-        description=fields.text("Description"), item_id=_ref(detail, "ItemRef"), item_name=detail.get("ItemRef", {}).get("name"),
+        description=fields.text("Description"), item_id=_ref(detail, "ItemRef"), item_name=_inner(detail, "ItemRef").get("name"),
         quantity=details.number("Qty", "quantity"), unit_price=details.number("UnitPrice"),
         amount=-amount if amount is not None and line.get("DetailType") == DISCOUNT else amount,
         service_date=details.date("ServiceDate"),
@@ -344,6 +348,7 @@ def line_row(line: Row, number: int) -> Row:
 def payment_rows(item: Row) -> list[tuple[str, list[Row]]]:
     """A payment as its raw row, and what it was applied to."""
     fields = Fields(item)
+    fields.problems += _missing(item)
     payment = row(
         fields, id=item["Id"], txn_date=fields.date("TxnDate"), customer_id=_ref(item, "CustomerRef"),
         currency=_ref(item, "CurrencyRef"), exchange_rate=fields.number("ExchangeRate", "rate"),
@@ -351,8 +356,8 @@ def payment_rows(item: Row) -> list[tuple[str, list[Row]]]:
         sync_token=fields.text("SyncToken"), url=_url("recvpayment?txnId", item), modified_at=_modified(item),
     )
     applications = []
-    for line in item.get("Line", []):
-        for linked in line.get("LinkedTxn", []):
+    for line in item.get("Line") or []:
+        for linked in line.get("LinkedTxn") or []:
             part = Fields(line)
             applications.append(row(
                 part, payment_id=item["Id"], sync_token=item.get("SyncToken"), line_number=len(applications) + 1,
@@ -364,7 +369,7 @@ def payment_rows(item: Row) -> list[tuple[str, list[Row]]]:
 def refund_row(item: Row) -> Row:
     """A refund receipt as its raw row."""
     fields = Fields(item)
-    tax = Fields(item.get("TxnTaxDetail", {}))
+    tax = Fields(_inner(item, "TxnTaxDetail"))
     columns = dict(
         id=item["Id"], doc_number=fields.text("DocNumber"), txn_date=fields.date("TxnDate"),
         customer_id=_ref(item, "CustomerRef"), currency=_ref(item, "CurrencyRef"),
@@ -372,8 +377,13 @@ def refund_row(item: Row) -> Row:
         private_note=fields.text("PrivateNote"), sync_token=fields.text("SyncToken"),
         url=_url("refundreceipt?txnId", item), modified_at=_modified(item),
     )
-    fields.problems += tax.problems
+    fields.problems += tax.problems + _missing(item)
     return row(fields, **columns)
+
+
+def _missing(item: Row) -> list[str]:
+    """What a transaction cannot do without."""
+    return [f"{name}: is missing" for name in ("TxnDate", "TotalAmt") if item.get(name) in (None, "")]
 
 
 def rate_row(item: Row) -> Row:
@@ -412,11 +422,16 @@ def _overlap(job: Job) -> timedelta:
 
 
 def _modified(item: Row) -> datetime | None:
-    return Fields(item.get("MetaData", {})).timestamp("LastUpdatedTime")
+    return Fields(_inner(item, "MetaData")).timestamp("LastUpdatedTime")
 
 
 def _ref(item: Row, name: str) -> str | None:
-    return item.get(name, {}).get("value") or None
+    return _inner(item, name).get("value") or None
+
+
+def _inner(item: Row, name: str) -> Row:
+    """An object inside a record; absent is the rule, null is possible."""
+    return item.get(name) or {}
 
 
 def _url(page: str, item: Row) -> str:
