@@ -161,20 +161,22 @@ class Pacer:
 
     def wait(self, path: str) -> None:
         """Blocks until one more call to `path` is within every limit that covers it."""
-        for limit, calls in self._windows:
-            if limit.covers(path):
-                while (pause := self._reserve(limit, calls)) > 0:
-                    self._sleep(pause)
+        while (pause := self._reserve(path)) > 0:
+            self._sleep(pause)
 
-    def _reserve(self, limit: Limit, calls: deque[float]) -> float:
+    def _reserve(self, path: str) -> float:
+        """Counts the call in every window at once, at the moment when it may leave; else the seconds until then."""
         with self._lock:
-            now = self._now()
-            while calls and calls[0] <= now - limit.seconds:
-                calls.popleft()
-            if len(calls) >= limit.calls:
-                return calls[0] + limit.seconds - now
-            calls.append(now)
-            return 0.0
+            now, pause = self._now(), 0.0
+            covering = [(limit, calls) for limit, calls in self._windows if limit.covers(path)]
+            for limit, calls in covering:
+                while calls and calls[0] <= now - limit.seconds:
+                    calls.popleft()
+                if len(calls) >= limit.calls:
+                    pause = max(pause, calls[0] + limit.seconds - now)
+            for _, calls in covering if not pause else ():
+                calls.append(now)
+            return pause
 
 
 class Api:

@@ -108,7 +108,7 @@ SETUP_ONLY_FIELDS: tuple[Field, ...] = (
         "customer_ids",
         "Accounting Customer IDs",
         "text",
-        description='Customers of the books that belong to this record, such as "quickbooks:58; quickbooks:60".',
+        description='Customers of the books that belong to this record, each as "ledger:id", separated by ";".',
     ),
 )
 
