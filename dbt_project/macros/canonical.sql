@@ -1,0 +1,108 @@
+{#
+  The staging contract, declared once per object: side (who provides it) and columns in order, as [name, type].
+  Staging models end with canonical_select, unions list the columns from here, and the YAML contract of each union
+  is compared with this declaration by tests/test_dbt_models.py.
+#}
+{% macro canonical_objects() %}
+{% set text, money, rate, share = 'varchar', 'decimal(28,6)', 'decimal(28,12)', 'decimal(9,6)' %}
+{% set moment, integer = 'timestamp with time zone', 'bigint' %}
+{{ return({
+  'accounts': {'side': 'crm', 'columns': [
+    ['source', text], ['account_id', text], ['name', text], ['domain', text], ['email', text], ['street', text],
+    ['city', text], ['region', text], ['postal_code', text], ['country', text], ['owner_id', text],
+    ['parent_id', text], ['url', text], ['modified_at', moment], ['problem', text]]},
+  'account_customer_ids': {'side': 'crm', 'columns': [
+    ['source', text], ['account_id', text], ['ledger', text], ['customer_id', text], ['url', text]]},
+  'contacts': {'side': 'crm', 'columns': [
+    ['source', text], ['contact_id', text], ['account_id', text], ['email', text], ['first_name', text],
+    ['last_name', text], ['url', text], ['problem', text]]},
+  'owners': {'side': 'crm', 'columns': [
+    ['source', text], ['owner_id', text], ['email', text], ['first_name', text], ['last_name', text], ['url', text],
+    ['problem', text]]},
+  'deals': {'side': 'crm', 'columns': [
+    ['source', text], ['deal_id', text], ['name', text], ['account_id', text], ['owner_id', text],
+    ['pipeline', text], ['stage', text], ['amount', money], ['currency', text], ['rate', rate],
+    ['close_date', 'date'], ['probability', share], ['is_won', 'boolean'], ['is_closed', 'boolean'],
+    ['deal_type', text], ['payment_terms', text], ['contract_start', 'date'], ['contract_end', 'date'],
+    ['url', text], ['modified_at', moment], ['problem', text]]},
+  'deal_lines': {'side': 'crm', 'columns': [
+    ['source', text], ['deal_id', text], ['line_id', text], ['product_code', text], ['name', text],
+    ['quantity', money], ['unit_price', money], ['discount', money], ['amount', money], ['currency', text],
+    ['billing_frequency', text], ['billing_start', 'date'], ['billing_periods', integer], ['url', text],
+    ['problem', text]]},
+  'deal_invoice_references': {'side': 'crm', 'columns': [
+    ['source', text], ['deal_id', text], ['document_number', text], ['url', text]]},
+  'customers': {'side': 'ledger', 'columns': [
+    ['source', text], ['customer_id', text], ['name', text], ['legal_name', text], ['email', text],
+    ['domain', text], ['parent_id', text], ['currency', text], ['crm_account_id', text], ['active', 'boolean'],
+    ['terms_days', integer], ['url', text], ['modified_at', moment], ['problem', text]]},
+  'documents': {'side': 'ledger', 'columns': [
+    ['source', text], ['document_type', text], ['document_id', text], ['number', text], ['customer_id', text],
+    ['status', text], ['delivery', text], ['issue_date', 'date'], ['due_date', 'date'], ['currency', text],
+    ['rate', rate], ['net', money], ['tax', money], ['gross', money], ['open_amount', money],
+    ['refunded_amount', money], ['deal_reference', text], ['reference_text', text], ['url', text],
+    ['modified_at', moment], ['problem', text]]},
+  'document_lines': {'side': 'ledger', 'columns': [
+    ['source', text], ['document_type', text], ['document_id', text], ['line_number', integer],
+    ['line_kind', text], ['product_code', text], ['description', text], ['quantity', money],
+    ['unit_price', money], ['amount', money], ['service_date', 'date'], ['url', text], ['problem', text]]},
+  'payments': {'side': 'ledger', 'columns': [
+    ['source', text], ['payment_id', text], ['payment_type', text], ['customer_id', text],
+    ['payment_date', 'date'], ['currency', text], ['rate', rate], ['amount', money],
+    ['unapplied_amount', money], ['reference_text', text], ['url', text], ['modified_at', moment],
+    ['problem', text]]},
+  'applications': {'side': 'ledger', 'columns': [
+    ['source', text], ['applied_type', text], ['applied_id', text], ['document_type', text],
+    ['document_id', text], ['amount', money], ['applied_date', 'date'], ['url', text], ['problem', text]]},
+  'control_totals': {'side': 'ledger', 'columns': [
+    ['source', text], ['customer_id', text], ['customer_name', text], ['report_date', 'date'],
+    ['currency', text], ['bucket_current', money], ['bucket_1_30', money], ['bucket_31_60', money],
+    ['bucket_61_90', money], ['bucket_91_plus', money], ['total', money], ['url', text], ['problem', text]]},
+  'rates': {'side': 'both', 'columns': [
+    ['source', text], ['from_currency', text], ['to_currency', text], ['rate', rate], ['rate_date', 'date']]},
+}) }}
+{% endmacro %}
+
+{% macro canonical_object(object) %}
+{% set objects = canonical_objects() %}
+{% if object not in objects %}
+  {{ exceptions.raise_compiler_error(
+    "no canonical object '" ~ object ~ "'; declared are " ~ objects.keys() | join(', ')) }}
+{% endif %}
+{{ return(objects[object]) }}
+{% endmacro %}
+
+{# The last statement of every staging model: exactly the declared columns, cast to the declared types. #}
+{% macro canonical_select(object, relation) %}
+select
+  {%- for column in canonical_object(object)['columns'] %}
+    cast({{ column[0] }} as {{ column[1] }}) as {{ column[0] }}{{ ',' if not loop.last }}
+  {%- endfor %}
+from {{ relation }}
+{% endmacro %}
+
+{# The slugs that provide an object. #}
+{% macro vendors_of(object) %}
+{% set side = canonical_object(object)['side'] %}
+{{ return((var('crms') if side != 'ledger' else []) + (var('ledgers') if side != 'crm' else [])) }}
+{% endmacro %}
+
+{# All vendors of an object under each other; the columns are listed, so a vendor that lacks one fails with its name. #}
+{% macro union_vendors(object) %}
+{%- set columns = canonical_object(object)['columns'] -%}
+{%- set vendors = vendors_of(object) -%}
+{%- for vendor in vendors %}
+select
+  {%- for column in columns %}
+    {{ column[0] }}{{ ',' if not loop.last }}
+  {%- endfor %}
+from {{ ref('stg_' ~ vendor ~ '__' ~ object) }}
+{{ 'union all' if not loop.last }}
+{%- else %}
+select
+  {%- for column in columns %}
+    cast(null as {{ column[1] }}) as {{ column[0] }}{{ ',' if not loop.last }}
+  {%- endfor %}
+where false
+{%- endfor %}
+{% endmacro %}

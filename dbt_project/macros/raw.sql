@@ -1,0 +1,62 @@
+{# Times of the run: both are given, neither is read from a clock. #}
+{% macro as_of() %}cast('{{ var("as_of") }}' as date){% endmacro %}
+{% macro known_at() %}cast('{{ var("known_at") }}' as timestamp with time zone){% endmacro %}
+
+{#
+  The newest version of each record of an append-only raw table that was known at the cut-off, deletions included.
+  A deletion and a version landed in one night: the deletion is the later fact.
+#}
+{% macro newest_with_deletions(relation, keys, tie_breakers=['modified_at']) %}
+select * from (
+    select
+        versions.*,
+        row_number() over (
+            partition by {{ keys | join(', ') }}
+            order by _landed_at desc, case when _deleted then 0 else 1 end
+            {%- for column in tie_breakers %}, {{ column }} desc nulls last{% endfor %}
+        ) as _version
+    from {{ relation }} as versions
+    where _landed_at <= {{ known_at() }}
+) as ranked
+where _version = 1
+{% endmacro %}
+
+{% macro newest(relation, keys, tie_breakers=['modified_at']) %}
+{{ newest_with_deletions(relation, keys, tie_breakers) }} and not _deleted
+{% endmacro %}
+
+{# The rows of a snapshot table's newest landing; with `per`, the newest landing of each owner of rows. #}
+{% macro newest_snapshot(relation, per=none) %}
+select * from (
+    select
+        versions.*,
+        rank() over ({{ 'partition by ' ~ per if per }} order by _landed_at desc) as _snapshot
+    from {{ relation }} as versions
+    where _landed_at <= {{ known_at() }}
+) as ranked
+where _snapshot = 1 and not _deleted
+{% endmacro %}
+
+{#
+  An enumeration that is total: a value nobody enumerated becomes 'unknown: <value>', and the test
+  assert_every_value_is_known stops the night with it.
+#}
+{% macro enumerate(expression, meanings) %}
+case
+    {%- for value, meaning in meanings.items() %}
+    when {{ expression }} = '{{ value }}' then '{{ meaning }}'
+    {%- endfor %}
+    when {{ expression }} is not null then {{ dbt.concat(["'unknown: '", expression]) }}
+end
+{% endmacro %}
+
+{#
+  Base units per one document unit. The vendor quotes against its own home currency, so its quote only serves when
+  that home is the base currency; without a rate the row is an exception, never a wrong number.
+#}
+{% macro rate_to_base(currency, home_currency, home_rate) %}
+case
+    when {{ currency }} = '{{ var("base_currency") }}' then 1
+    when {{ home_currency }} = '{{ var("base_currency") }}' then {{ home_rate }}
+end
+{% endmacro %}

@@ -1,0 +1,110 @@
+-- Why an account's numbers may not be written tonight, and up to when they are known to be true.
+with accounts as (
+    select * from {{ ref('int_accounts__unioned') }}
+),
+
+sources as (
+    select * from {{ ref('int_sources__assessed') }}
+),
+
+customers as (
+    select * from {{ ref('int_customers__matched') }}
+),
+
+-- An account without a customer could have one in any ledger, so it depends on all of them.
+ledgers_of_accounts as (
+    select distinct account_source, account_id, source as ledger
+    from customers
+    where account_id is not null
+    union
+    select accounts.source, accounts.account_id, sources.source
+    from accounts
+    inner join sources on sources.side = 'ledger'
+    left join customers on accounts.source = customers.account_source and accounts.account_id = customers.account_id
+    where customers.customer_id is null
+),
+
+freshness as (
+    select
+        needed.account_source,
+        needed.account_id,
+        {{ list_of("case when sources.side = 'ledger' then sources.source end", ',') }} as ledgers,
+        min(sources.hold_reason) as hold_reason,
+        case when sum(case when sources.complete_at is null then 1 else 0 end) = 0
+            then min(sources.complete_at) end as financials_as_of
+    from (
+        select account_source, account_id, ledger as needed_source from ledgers_of_accounts
+        union all
+        select source, account_id, source from accounts
+    ) as needed
+    inner join sources on needed.needed_source = sources.source
+    group by 1, 2
+),
+
+doubted as (
+    select distinct candidates.account_source, candidates.account_id
+    from {{ ref('int_match_candidates__found') }} as candidates
+    inner join customers
+        on candidates.source = customers.source and candidates.customer_id = customers.customer_id
+        and candidates.rung = customers.rung
+    where customers.outcome = 'ambiguous'
+),
+
+troubled_customers as (
+    select source, customer_id from {{ ref('int_customers__unioned') }} where problem is not null
+    union
+    select source, customer_id from {{ ref('int_documents__valued') }} where problem is not null
+    union
+    select source, customer_id from {{ ref('int_payments__valued') }} where problem is not null
+    union
+    select documents.source, documents.customer_id
+    from {{ ref('int_documents__unioned') }} as documents
+    inner join {{ ref('int_document_lines__unioned') }} as lines
+        on documents.source = lines.source and documents.document_type = lines.document_type
+        and documents.document_id = lines.document_id
+    where lines.problem is not null
+    union
+    select documents.source, documents.customer_id
+    from {{ ref('int_documents__unioned') }} as documents
+    inner join {{ ref('int_applications__unioned') }} as applications
+        on documents.source = applications.source and documents.document_type = applications.document_type
+        and documents.document_id = applications.document_id
+    where applications.problem is not null
+),
+
+-- An amount that cannot be converted is missing from every sum of its account.
+unconverted as (
+    select account_source, account_id from {{ ref('int_documents__valued') }} where is_counted and rate is null
+    union
+    select account_source, account_id from {{ ref('int_payments__valued') }} where is_counted and rate is null
+),
+
+troubled as (
+    select source as account_source, account_id from accounts where problem is not null
+    union
+    select customers.account_source, customers.account_id
+    from troubled_customers
+    inner join customers
+        on troubled_customers.source = customers.source
+        and troubled_customers.customer_id = customers.customer_id
+    where customers.account_id is not null
+)
+
+select
+    accounts.source,
+    accounts.account_id,
+    case
+        when freshness.hold_reason is not null then freshness.hold_reason
+        when doubted.account_id is not null then 'customer match is not certain'
+        when troubled.account_id is not null then 'a record behind these numbers has a data problem'
+        when unconverted.account_id is not null then 'an amount in another currency has no rate'
+    end as hold_reason,
+    freshness.ledgers as sources,
+    freshness.financials_as_of
+from accounts
+left join freshness
+    on accounts.source = freshness.account_source and accounts.account_id = freshness.account_id
+left join doubted on accounts.source = doubted.account_source and accounts.account_id = doubted.account_id
+left join troubled on accounts.source = troubled.account_source and accounts.account_id = troubled.account_id
+left join unconverted
+    on accounts.source = unconverted.account_source and accounts.account_id = unconverted.account_id

@@ -1,0 +1,69 @@
+-- Payments and refunds as they stood on the business date, in base, and without the tax of what they paid.
+with payments as (
+    select * from {{ ref('int_payments__unioned') }}
+),
+
+applications as (
+    select * from {{ ref('int_applications__unioned') }} where applied_type = 'payment' and amount is not null
+),
+
+rate_spans as (
+    {{ rate_spans() }}
+),
+
+applied as (
+    select
+        applications.source,
+        applications.applied_id as payment_id,
+        sum(case when applications.applied_date > {{ as_of() }} then applications.amount else 0 end) as later_amount,
+        sum(case
+            when documents.tax is null or documents.tax = 0 then 0
+            when applications.amount = documents.gross then documents.tax
+            else cast({{ ratio('documents.tax', 'documents.gross') }} * applications.amount as decimal(28,6))
+        end) as tax_amount
+    from applications
+    left join {{ ref('int_documents__unioned') }} as documents
+        on applications.source = documents.source and applications.document_type = documents.document_type
+        and applications.document_id = documents.document_id
+    group by 1, 2
+),
+
+refunded as (
+    select source, document_id, tax as tax_amount
+    from {{ ref('int_documents__unioned') }}
+    where refunded_amount <> 0
+),
+
+dated as (
+    select
+        payments.source,
+        payments.payment_id,
+        payments.payment_type,
+        payments.customer_id,
+        matched.account_source,
+        matched.account_id,
+        payments.payment_date,
+        payments.currency,
+        coalesce(payments.rate, rate_spans.rate) as rate,
+        payments.amount,
+        payments.amount - coalesce(applied.tax_amount, refunded.tax_amount, 0) as net_amount,
+        payments.unapplied_amount + coalesce(applied.later_amount, 0) as unapplied_amount,
+        payments.reference_text,
+        payments.url,
+        payments.modified_at,
+        payments.problem,
+        coalesce(payments.payment_date <= {{ as_of() }}, false) as is_counted
+    from payments
+    left join {{ ref('int_customers__matched') }} as matched
+        on payments.source = matched.source and payments.customer_id = matched.customer_id
+    left join applied on payments.source = applied.source and payments.payment_id = applied.payment_id
+    left join refunded on payments.source = refunded.source and payments.payment_id = refunded.document_id
+    {{ join_rate_of_day('payments', 'payments.payment_date') }}
+)
+
+select
+    dated.*,
+    {{ times_rate('amount', 'rate') }} as amount_base,
+    {{ times_rate('net_amount', 'rate') }} as net_base,
+    {{ times_rate('unapplied_amount', 'rate') }} as unapplied_base
+from dated

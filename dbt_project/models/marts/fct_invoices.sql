@@ -1,0 +1,38 @@
+select
+    documents.source,
+    documents.document_type,
+    documents.document_id,
+    documents.number,
+    documents.customer_id,
+    documents.account_source,
+    documents.account_id,
+    links.deal_source,
+    links.deal_id,
+    links.rule as link_rule,
+    links.evidence as link_evidence,
+    documents.status,
+    documents.delivery,
+    documents.payment_status,
+    documents.is_counted,
+    documents.is_open,
+    documents.is_overdue,
+    documents.issue_date,
+    documents.due_date,
+    documents.settled_on,
+    case when documents.is_overdue then {{ days_between('documents.due_date', as_of()) }} end as days_past_due,
+    documents.currency,
+    documents.rate,
+    documents.net as net_amount,
+    documents.tax as tax_amount,
+    documents.gross as gross_amount,
+    cast(documents.open_amount as decimal(28,6)) as open_amount,
+    documents.refunded_amount,
+    documents.net_base,
+    documents.gross_base,
+    documents.open_base,
+    documents.reference_text,
+    documents.url
+from {{ ref('int_documents__valued') }} as documents
+left join {{ ref('int_documents__linked') }} as links
+    on documents.source = links.source and documents.document_type = links.document_type
+    and documents.document_id = links.document_id and links.outcome = 'linked'

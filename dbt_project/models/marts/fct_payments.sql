@@ -1,0 +1,20 @@
+select
+    payments.source,
+    payments.payment_id,
+    payments.payment_type,
+    payments.customer_id,
+    payments.account_source,
+    payments.account_id,
+    payments.payment_date,
+    payments.is_counted,
+    payments.currency,
+    payments.rate,
+    payments.amount,
+    cast(payments.net_amount as decimal(28,6)) as net_amount,
+    cast(payments.unapplied_amount as decimal(28,6)) as unapplied_amount,
+    payments.amount_base,
+    payments.net_base,
+    payments.unapplied_base,
+    payments.reference_text,
+    payments.url
+from {{ ref('int_payments__valued') }} as payments

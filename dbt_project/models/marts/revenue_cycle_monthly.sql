@@ -1,0 +1,111 @@
+with deals as (
+    select * from {{ ref('int_deals__contracted') }}
+),
+
+reconciled as (
+    select * from {{ ref('fct_deal_reconciliation') }}
+),
+
+documents as (
+    select * from {{ ref('fct_invoices') }} where is_counted
+),
+
+payments as (
+    select * from {{ ref('int_payments__valued') }} where is_counted
+),
+
+pipeline as (
+    select
+        {{ month_of('close_date') }} as month,
+        {{ total('contracted_base') }} as plain,
+        {{ total('cast(contracted_base * coalesce(probability, 0) as decimal(28,6))') }} as weighted
+    from deals
+    where not is_closed and close_date is not null
+    group by 1
+),
+
+bookings as (
+    select
+        {{ month_of('close_date') }} as month,
+        {{ total('contracted_base') }} as bookings,
+        count(*) as deal_count,
+        cast(round({{ ratio(
+            'sum(case when first_invoice_date is not null then ' ~ days_between('close_date', 'first_invoice_date')
+            ~ ' end)', 'count(first_invoice_date)') }}, 1) as decimal(9,1)) as order_to_invoice_days
+    from reconciled
+    where close_date is not null
+    group by 1
+),
+
+invoiced as (
+    select
+        {{ month_of('documents.issue_date') }} as month,
+        {{ total(
+            "case when documents.document_type = 'invoice' then documents.net_base else -documents.net_base end"
+        ) }} as invoiced,
+        sum(case when documents.document_type = 'invoice' then 1 else 0 end) as invoice_count,
+        sum(case when documents.document_type = 'invoice' and reconciled.status = 'Review' then 1 else 0 end)
+            as discrepancy_count
+    from documents
+    left join reconciled on documents.deal_source = reconciled.source and documents.deal_id = reconciled.deal_id
+    group by 1
+),
+
+collected as (
+    select
+        {{ month_of('payment_date') }} as month,
+        {{ total("case when payment_type = 'payment' then amount_base else -amount_base end") }} as collected,
+        {{ total("case when payment_type = 'payment' then net_base else -net_base end") }} as collected_net
+    from payments
+    group by 1
+),
+
+recognised as (
+    select month, {{ total('recognised_base') }} as recognised
+    from {{ ref('int_documents__recognised') }}
+    group by 1
+),
+
+bounds as (
+    select coalesce(min(month), {{ month_of(as_of()) }}) as first_month
+    from (
+        select month from pipeline
+        union all
+        select month from bookings
+        union all
+        select month from invoiced
+        union all
+        select month from collected
+        union all
+        select month from recognised
+    ) as months
+),
+
+months as (
+    select {{ add_months('bounds.first_month', 'numbers.n') }} as month
+    from bounds
+    inner join ({{ numbers_to(12000) }}) as numbers
+        on {{ add_months('bounds.first_month', 'numbers.n') }} <= {{ add_months(month_of(as_of()), 12) }}
+)
+
+select
+    months.month,
+    coalesce(pipeline.plain, 0) as pipeline_amount,
+    coalesce(pipeline.weighted, 0) as pipeline_weighted,
+    coalesce(bookings.bookings, 0) as bookings,
+    cast(coalesce(bookings.deal_count, 0) as bigint) as won_deals,
+    coalesce(invoiced.invoiced, 0) as invoiced,
+    coalesce(collected.collected, 0) as collected,
+    coalesce(collected.collected_net, 0) as collected_net,
+    coalesce(recognised.recognised, 0) as recognised,
+    bookings.order_to_invoice_days,
+    cast(coalesce(invoiced.invoice_count, 0) as bigint) as invoices,
+    cast(coalesce(invoiced.discrepancy_count, 0) as bigint) as invoices_with_discrepancy,
+    cast({{ ratio('invoiced.discrepancy_count', 'invoiced.invoice_count') }} as decimal(9,6)) as discrepancy_share,
+    '{{ var("base_currency") }}' as base_currency
+from months
+left join pipeline on months.month = pipeline.month
+left join bookings on months.month = bookings.month
+left join invoiced on months.month = invoiced.month
+left join collected on months.month = collected.month
+left join recognised on months.month = recognised.month

@@ -1,0 +1,25 @@
+with companies as (
+    {{ newest(source('raw_hubspot', 'companies'), ['id']) }}
+),
+
+final as (
+    select
+        'hubspot' as source,
+        id as account_id,
+        name,
+        {{ host_of('domain') }} as domain,
+        billing_email as email,
+        address as street,
+        city,
+        state as region,
+        zip as postal_code,
+        country,
+        {{ text_or_null('owner_id') }} as owner_id,
+        {{ text_or_null('parent_id') }} as parent_id,
+        url,
+        modified_at,
+        _problem as problem
+    from companies
+)
+
+{{ canonical_select('accounts', 'final') }}

@@ -1,0 +1,81 @@
+with deals as (
+    {{ newest(source('raw_hubspot', 'deals'), ['id']) }}
+),
+
+stages as (
+    {{ newest(source('raw_hubspot', 'deal_stages'), ['id'], []) }}
+),
+
+home as (
+    {{ newest(source('raw_hubspot', 'company_currency'), ['id'], []) }}
+),
+
+rates as (
+    {{ newest(source('raw_hubspot', 'exchange_rates'), ['from_currency', 'to_currency'], ['effective_at']) }}
+),
+
+companies as (
+    select *
+    from (
+        select
+            deal_id,
+            company_id,
+            -- The primary company is the deal's account; where nobody chose one, the first.
+            row_number() over (
+                partition by deal_id order by case when is_primary then 0 else 1 end, {{ id_as_number('company_id') }}
+            ) as _rank
+        from ({{ newest_snapshot(source('raw_hubspot', 'deal_companies'), 'deal_id') }}) as associations
+        where company_id is not null
+    ) as ranked
+    where _rank = 1
+),
+
+-- A deal without a currency code is in the portal's home currency.
+with_currency as (
+    select
+        deals.*,
+        coalesce(home.currency, '{{ var("base_currency") }}') as home_currency,
+        coalesce({{ text_or_null('deals.currency') }}, home.currency, '{{ var("base_currency") }}') as deal_currency
+    from deals
+    left join home on true
+),
+
+final as (
+    select
+        'hubspot' as source,
+        deals.id as deal_id,
+        deals.name,
+        companies.company_id as account_id,
+        {{ text_or_null('deals.owner_id') }} as owner_id,
+        coalesce(stages.pipeline_label, deals.pipeline_id) as pipeline,
+        case
+            when stages.id is not null then coalesce(stages.label, stages.id)
+            -- Without any stage on record there is no list to check against.
+            when (select count(*) from stages) = 0 then deals.stage_id
+            else {{ dbt.concat(["'unknown: '", "coalesce(deals.stage_id, 'none')"]) }}
+        end as stage,
+        deals.amount,
+        deals.deal_currency as currency,
+        {{ rate_to_base(
+            'deals.deal_currency', 'deals.home_currency',
+            'coalesce(' ~ ratio('deals.home_amount', 'deals.amount') ~ ', rates.rate)'
+        ) }} as rate,
+        deals.close_date,
+        coalesce(deals.probability, stages.probability) as probability,
+        coalesce(deals.is_won, stages.is_closed and stages.probability = 1, false) as is_won,
+        coalesce(deals.is_closed, stages.is_closed, false) as is_closed,
+        deals.deal_type,
+        deals.payment_terms,
+        deals.contract_start,
+        deals.contract_end,
+        deals.url,
+        deals.modified_at,
+        deals._problem as problem
+    from with_currency as deals
+    left join stages on deals.stage_id = stages.id
+    left join companies on deals.id = companies.deal_id
+    left join rates
+        on deals.deal_currency = rates.from_currency and deals.home_currency = rates.to_currency
+)
+
+{{ canonical_select('deals', 'final') }}

@@ -1,0 +1,6 @@
+-- Memo: a document that billed two deals would be counted twice; one that is a question is linked to none.
+select source, document_type, document_id, count(*) as deals
+from {{ ref('int_documents__linked') }}
+group by 1, 2, 3
+having sum(case when outcome = 'linked' then 1 else 0 end) > 1
+    or (sum(case when outcome = 'linked' then 1 else 0 end) = 1 and count(*) > 1)
