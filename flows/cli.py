@@ -217,7 +217,7 @@ def schedule(
     from flows.nightly import nightly
 
     nightly.serve(name="nightly", parameters={"config": config, "data_dir": str(loaded.data_dir)}, limit=1,
-                  schedule=Cron(cron, timezone=zone))
+                  global_limit=1, schedule=Cron(cron, timezone=zone))
 
 
 @app.command()

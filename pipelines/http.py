@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Protocol
@@ -91,6 +92,11 @@ class Bearer:
         return False
 
 
+def rest(seconds: Decimal | float) -> None:
+    """Sleeps; time.sleep itself knows no Decimal."""
+    time.sleep(timedelta(microseconds=int(seconds * 1_000_000)).total_seconds())
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often a call is tried and how long it may take; `wait` turns (response headers, body, attempt) into seconds,
@@ -100,7 +106,7 @@ class RetryPolicy:
     base_seconds: Decimal = Decimal(1)
     timeout_seconds: int = 60
     wait: Callable[[int, Mapping[str, str], str, int], int | None] | None = None
-    sleep: Callable[[Any], None] = time.sleep
+    sleep: Callable[[Any], None] = rest
 
     def seconds(self, status: int, headers: Mapping[str, str], body: str, attempt: int) -> Decimal | None:
         backoff = min(self.base_seconds * 2 ** (attempt - 1), Decimal(MAX_WAIT_SECONDS))
@@ -153,7 +159,7 @@ def _host(url: str) -> str:
 class Pacer:
     """Keeps calls under the vendor's limits, over all threads: each limit is a window over the last calls."""
 
-    def __init__(self, limits: Sequence[Limit], sleep: Callable[[Any], None] = time.sleep,
+    def __init__(self, limits: Sequence[Limit], sleep: Callable[[Any], None] = rest,
                  now: Callable[[], float] = time.monotonic):
         self._windows = [(limit, deque[float]()) for limit in limits]
         self._lock = threading.Lock()
