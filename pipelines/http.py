@@ -32,8 +32,9 @@ _secrets: set[str] = set()
 
 
 def hide(secret: str) -> None:
-    """Registers a value that must never be shown; `redact` and every error of this module replace it."""
-    if secret:
+    """Registers a value that must never be shown; `redact` and every error of this module replace it. One of a few
+    characters is no secret, and would blot out half of every message."""
+    if len(secret) >= 4:
         _secrets.add(secret)
 
 

@@ -92,8 +92,8 @@ def summary(report: Report) -> str:
 
 
 def exceptions(report: Report) -> list[dict[str, str]]:
-    """The exceptions as rows of plain texts for a table, the gravest and largest first."""
-    return [{name: plain("" if value is None else money(value) if name == "amount_base" else value) for name, value in row.items()}
+    """The exceptions as rows of texts for a table that shows its cells as they are, the gravest and largest first."""
+    return [{name: "" if value is None else money(value) if name == "amount_base" else str(value) for name, value in row.items()}
             for row in report.sections["exceptions"][:MAX_EXCEPTIONS]]
 
 
@@ -103,8 +103,9 @@ def money(amount: Decimal | None) -> str:
 
 
 def plain(text: Any) -> str:
-    """A text that Markdown and HTML show as it is: nothing in it becomes a link, a tag or a table cell."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~-])", lambda found: f"&#{ord(found.group(1))};", " ".join(str(text).split()))
+    """A text that Markdown shows as it is: nothing in it becomes a link, a tag or a table cell. Backslashes, not entities:
+    the Prefect UI escapes HTML by itself and would show an entity's letters."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~-])", r"\\\1", " ".join(str(text).split()))
 
 
 def safe_link(url: str | None) -> str | None:

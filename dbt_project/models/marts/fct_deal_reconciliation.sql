@@ -45,7 +45,8 @@ select
     cast(contracted_base as decimal(28,6)) as contracted_base,
     cast(invoiced_base as decimal(28,6)) as invoiced_base,
     cast(collected_base as decimal(28,6)) as collected_base,
-    cast(invoiced_base - contracted_base as decimal(28,6)) as variance_base,
+    -- Two rates of two days are between a deal and an invoice of another currency: their difference in base is no variance.
+    cast(case when not in_other_currency then invoiced_base - contracted_base end as decimal(28,6)) as variance_base,
     case
         when cause is null or cause = 'rounding' then 'Matched'
         when cause in ('tax_in_contract', 'credit_note', 'discount', 'scheduled') then 'Explained'
