@@ -344,7 +344,7 @@ class Controls:
         world = self.running.world
         return _json({
             "status": "ok", "today": world.today.isoformat(), "now": self.running.clock.now().isoformat(),
-            "accounts": len(world.accounts), "seed": world.seed,
+            "accounts": len(world.accounts), "seed": world.seed, "rate_limits": self.running.rate_limits,
         })  # fmt: skip
 
     async def reset(self, request: Request) -> Response:

@@ -1,0 +1,140 @@
+"""`make bench`: how fast, against what, and with how much memory. Prints ratios within one run; nothing here is a test.
+
+    make bench                      # everything, about six minutes on two cores
+    .venv/bin/python -m tests.bench extract night writeback
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEALS = 100_000
+COMPANIES = 10_000
+ACCOUNTS = 5_000
+WORKERS = Path(__file__).parent
+CLI = [sys.executable, "-m", "flows.cli"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One finished process: seconds, peak memory of its largest process in MB, its standard output."""
+
+    seconds: float
+    peak_mb: float
+    output: str
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(BENCHES)
+    with tempfile.TemporaryDirectory(prefix="crossfoot-bench-") as folder:
+        for name in chosen:
+            print(f"== {name} ==", flush=True)
+            BENCHES[name](Path(folder) / name)
+
+
+def extract(home: Path) -> None:
+    """100,000 deals from one server: dlt's default REST path, then ours. Ours also reads every association."""
+    records = home / "records" / "hubspot"
+    records.mkdir(parents=True)
+    with (records / "deals.jsonl").open("w") as file:
+        for number in range(1, DEALS + 1):
+            file.write(json.dumps(deal(number)) + "\n")
+    with sandbox(["--records", str(home / "records"), "--no-rate-limits"]) as url:
+        env = {"CROSSFOOT_SANDBOX_URL": url}
+        plain = ran([sys.executable, str(WORKERS / "dlt_default.py"), str(home / "plain")], env)
+        ours = ran([*CLI, "--data-dir", str(home / "data"), "extract", "--vendor", "hubspot"], env)
+    print(f"dlt's default REST path: {plain.seconds:.1f} s, {plain.peak_mb:.0f} MB, {plain.output.strip()} rows")
+    print(f"crossfoot extract:       {ours.seconds:.1f} s, {ours.peak_mb:.0f} MB\n{ours.output}")
+    print(f"ratio: {plain.seconds / ours.seconds:.2f} times as fast (bar: 3), {ours.peak_mb:.0f} MB (bar: 400)\n")
+
+
+def deal(number: int) -> dict[str, Any]:
+    """A deal as HubSpot's list endpoint returns it."""
+    record_id = str(30_000_000_000 + number)
+    stamp = f"2026-0{1 + number % 6}-{1 + number % 28:02}T{number % 24:02}:{number % 60:02}:{number % 59:02}.{number % 1000:03}Z"
+    return {"id": record_id, "createdAt": stamp, "updatedAt": stamp, "archived": False, "properties": {
+        "amount": f"{number % 90000}.{number % 100:02}", "amount_in_home_currency": f"{number % 90000}.{number % 100:02}",
+        "closedate": stamp, "createdate": stamp, "deal_currency_code": "USD", "dealname": f"Deal {number} – Müller & Söhne",
+        "dealstage": "closedwon", "dealtype": "newbusiness", "hs_deal_stage_probability": "1", "hs_is_closed": "true",
+        "hs_is_closed_won": "true", "hs_lastmodifieddate": stamp, "hs_object_id": record_id, "hubspot_owner_id": "70001",
+        "pipeline": "default"}}
+
+
+def night(home: Path) -> None:
+    """A first night, a second after a day of changes, and a quiet one, each as its own process with Prefect's start-up."""
+    with sandbox(["--accounts", str(ACCOUNTS), "--no-rate-limits"]) as url:
+        env = {"CROSSFOOT_SANDBOX_URL": url}
+        command = [*CLI, "--data-dir", str(home / "data"), "--json"]
+        ran([*command, "setup-crm", "--yes"], env)
+        first = ran([*command, "run", "--apply"], env)
+        call(url, "advance", {"days": 1})
+        second = ran([*command, "run", "--apply"], env)
+        call(url, "requests", method="DELETE")
+        quiet = ran([*command, "run", "--apply"], env)
+        writes = [one["path"] for one in call(url, "requests") if one["path"].endswith(("batch/update", "/tasks"))
+                  and one["method"] == "POST"]
+    for title, one, bar in (("first night", first, 90), ("second night", second, 45), ("quiet night", quiet, 45)):
+        document = json.loads(one.output)
+        rows = sum(sum(vendor["rows"].values()) for vendor in document["vendors"].values())
+        calls = {slug: sum(vendor["calls"].values()) for slug, vendor in document["vendors"].items()}
+        written = (document["applied"] or {}).get("written")
+        print(f"{title}: {one.seconds:.1f} s (bar: {bar}), {one.peak_mb:.0f} MB, {rows} rows, calls {calls}, {written} written")
+    print(f"a quiet night sent {len(writes)} writes (bar: 0)\n")
+
+
+def writeback(home: Path) -> None:
+    """10,000 companies with HubSpot's limits on, as a share of what the limits allow."""
+    print(ran([sys.executable, str(WORKERS / "writeback.py"), str(home), str(COMPANIES)], {}).output)
+
+
+BENCHES = {"extract": extract, "night": night, "writeback": writeback}
+
+
+@contextlib.contextmanager
+def sandbox(options: list[str]) -> Iterator[str]:
+    """A sandbox process on a free port, ended by its id."""
+    command = [*CLI, "sandbox", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+def ran(command: list[str], env: dict[str, str]) -> Ran:
+    """Runs a process to its end and measures it; an error is shown and ends the bench."""
+    with tempfile.TemporaryFile("w+") as output:
+        start = time.monotonic()
+        process = subprocess.Popen(command, stdout=output, env={**os.environ, "PYTHONWARNINGS": "ignore", **env})
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}\n{text}")
+    return Ran(seconds, usage.ru_maxrss / 1024, text)
+
+
+def call(url: str, name: str, body: Any = None, method: str | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}/_sandbox/{name}", data, method=method)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return json.load(answer)
+
+
+if __name__ == "__main__":
+    main()
