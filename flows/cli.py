@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -135,7 +135,8 @@ def build(as_of: AsOf = None, known_at: KnownAt = None) -> None:
     from pipelines import night as steps
 
     night = tonight(chosen.settings, as_of, known_at)
-    nodes = steps.build(night)
+    with _alone_on_standard_output():
+        nodes = steps.build(night)
     _print({"as_of": night.as_of.isoformat(), "nodes": len(nodes)}, f"Built and tested {len(nodes)} models as of {night.as_of}.")
 
 
@@ -182,16 +183,10 @@ def run(
     loaded = chosen.settings
     _need_secrets(loaded)
     mode = None if apply is None else ("apply" if apply else "plan")
-    from flows import prefect_home
+    from flows import once
 
-    prefect_home.prepare(loaded.data_dir)
-    from flows.nightly import nightly, watcher
-
-    with show.progress(quiet=chosen.json) as on_progress:
-        watcher.append(on_progress)
-        state = nightly(as_of, known_at, mode, str(loaded.path) if loaded.path else None, str(loaded.data_dir), return_state=True)
-        watcher.remove(on_progress)
-    ended = prefect_home.result(state)
+    with show.progress(quiet=chosen.json) as on_progress, _alone_on_standard_output():
+        ended = once.run(loaded, as_of, known_at, mode, on_progress)
     _print(ended.document(), show.outcome(ended))
     raise typer.Exit({"complete": DONE, "blocked": BLOCKED}.get(ended.state, FAILED))
 
@@ -265,6 +260,13 @@ def _need_secrets(loaded: Settings) -> None:
     missing = configuration.missing_secrets(loaded, VENDORS)
     if missing:
         raise ConfigurationError(missing)
+
+
+@contextmanager
+def _alone_on_standard_output() -> Iterator[None]:
+    """Standard output is for what the command says: dbt, which writes about failures there, goes to standard error."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def _print(document: Any, text: str) -> None:

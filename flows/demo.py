@@ -20,7 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from flows import prefect_home, show
+from flows import once, show
 from pipelines import landing, settings
 from pipelines.vendors import VENDORS
 
@@ -43,7 +43,7 @@ def main() -> None:
     began = time.monotonic()
     settings.switch_telemetry_off()
     shutil.rmtree(DATA, ignore_errors=True)
-    prefect_home.isolate(DATA)
+    once.isolate(DATA)
     with _sandbox() as url:
         os.environ[settings.SANDBOX_URL_VARIABLE] = url
         _say(f"The sandbox answers as {' and '.join(card.name for card in VENDORS.values())} at {url}.")
@@ -85,10 +85,7 @@ def _create_fields() -> None:
 
 def _night(title: str, before: Any) -> Any:
     _say(f"{title} …" if before else f"{title}, with Prefect starting up …")
-    from flows.nightly import nightly
-
-    state = nightly(None, None, "apply", None, str(DATA.resolve()), return_state=True)
-    ended = prefect_home.result(state)
+    ended = once.run(settings.load(VENDORS, data_dir=DATA), None, None, "apply")
     print(f"\n== {title} ==\n{show.outcome(ended)}\n")
     with landing.connect(ended.published, read_only=True) as connection:
         for heading, query in FIGURES.values():

@@ -60,6 +60,8 @@ def explain(settings: Settings, account: str) -> dict[str, Any]:
     if not settings.warehouse.exists():
         raise UnknownAccount(f"{settings.warehouse} does not exist; run `crossfoot run` first")
     with landing.connect(settings.warehouse) as connection:
+        if not _rows(connection, "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'marts' AND table_name = 'account_status'", {}):
+            raise UnknownAccount(f"{settings.warehouse} holds no models yet; run `crossfoot build` first")
         found = _rows(connection, "SELECT source, account_id, name, url FROM marts.dim_accounts "
                                   "WHERE account_id = $account OR name = $account ORDER BY 1, 2", {"account": account})
         if len(found) != 1:

@@ -84,7 +84,8 @@ class ExtractFailed(Exception):
 
     def __init__(self, receipt: Receipt):
         self.receipt = receipt
-        super().__init__(f"{receipt.source}: {receipt.message}")
+        named = receipt.message.startswith(receipt.source)
+        super().__init__(receipt.message if named else f"{receipt.source}: {receipt.message}")
 
 
 @dataclass(frozen=True)

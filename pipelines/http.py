@@ -23,6 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from pipelines.card import Limit
+from pipelines.settings import Settings
 
 MAX_WAIT_SECONDS = 120
 RETRIED_STATUSES = frozenset({423, 429, 477, 500, 502, 503, 504})
@@ -42,7 +43,8 @@ def redact(text: str) -> str:
     """The text with every registered secret and every bearer token replaced by ***."""
     for secret in sorted(tuple(_secrets), key=len, reverse=True):  # longest first: one may be part of another
         text = text.replace(secret, "***")
-    return re.sub(r"(?i)(bearer|basic) [A-Za-z0-9._~+/=-]{8,}", r"\1 ***", text)
+    # Not behind a slash: there it is the end of a path, and the next word is no token.
+    return re.sub(r"(?i)(?<![/\w])(bearer|basic) [A-Za-z0-9._~+/=-]{8,}", r"\1 ***", text)
 
 
 class ApiError(Exception):
@@ -52,7 +54,8 @@ class ApiError(Exception):
         self.status, self.body, self.request, self.remedy = status, body, request, remedy
         shown = body if isinstance(body, str) else json.dumps(body, default=str)
         # Redacted before it is cut, or half a secret could stay.
-        super().__init__(f"{redact(request)} answered {status}: {redact(shown)[:_SHOWN_BODY]}" + (f"; {remedy}" if remedy else ""))
+        answer = f"{redact(request)} answered {status}: {redact(shown)[:_SHOWN_BODY]}"
+        super().__init__(f"{answer}; {remedy}" if remedy else answer)
 
 
 class ConnectionLost(Exception):
@@ -184,6 +187,20 @@ class Pacer:
             for _, calls in covering if not pause else ():
                 calls.append(now)
             return pause
+
+
+def limits_in_force(settings: Settings, limits: Sequence[Limit]) -> Sequence[Limit]:
+    """The vendor's published limits, or none for a sandbox that says that it applies none."""
+    if settings.profile != "sandbox":
+        return limits
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            answer = session.get(f"{settings.sandbox_url}/_sandbox/health", timeout=settings.get("network", "timeout_seconds"))
+            unlimited = answer.ok and answer.json().get("rate_limits") is False
+        except requests.RequestException:
+            return limits  # whoever calls next gets the error, with the vendor's name
+    return () if unlimited else limits
 
 
 class Api:

@@ -13,9 +13,9 @@ from pathlib import Path
 from pipelines import extract, guard, landing, transform
 from pipelines.extract import Receipt
 from pipelines.landing import Table
-from pipelines.settings import Settings
+from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
-from pipelines.vendors.crm_types import Crm
+from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, Crm
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
 from pipelines.writeback.journal import Holder, Journal, Run
@@ -34,6 +34,8 @@ from pipelines.writeback.rollback import rollback
 # How many nights may share one known_at before that is taken for a mistake (a night that is run again and again).
 MAX_REPEATS = 1000
 
+# What a policy may name, with or without the object before it ("companies.days_overdue").
+FIELD_NAMES = frozenset(field.name for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS))
 # Which night the models in the warehouse are of: one row, beside the raw tables.
 BUILDS = Table("builds", {"as_of": "date", "known_at": "timestamp", "status": "text"})
 
@@ -60,6 +62,11 @@ class Night:
     @property
     def policy(self) -> WritebackPolicy:
         chosen = self.settings.values["writeback"]
+        strange = [name for name in {**chosen["field_policies"], **chosen["null_policies"]}
+                   if name.rpartition(".")[2] not in FIELD_NAMES]
+        if strange:
+            raise ConfigurationError([f"{self.settings.path}: [writeback] has a policy for {name!r}; the fields are "
+                                      f"{', '.join(sorted(FIELD_NAMES))}" for name in strange])
         return WritebackPolicy(
             mode=chosen["mode"], max_change_share=chosen["max_change_share"], field_policies=chosen["field_policies"],
             null_policies=chosen["null_policies"], overdue_tasks=chosen["overdue_tasks"],
@@ -109,6 +116,13 @@ def is_past(night: Night) -> bool:
     """Whether a later night was heard already: then this one is a replay, which shows its marts again and writes nothing."""
     loads = [extract.last_load(night.settings, slug) for slug in night.settings.sources]
     return any(load is not None and load.known_at > night.known_at for load in loads)
+
+
+def warm_up(night: Night) -> None:
+    """Loads what extract and build need and prepares the models, for a caller that has to wait for something else."""
+    for slug in night.settings.sources:
+        importlib.import_module(f"pipelines.vendors.{slug}.source")
+    transform.prepare(night.settings, night.as_of, night.known_at)
 
 
 def build(night: Night) -> list[transform.Node]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import MappingProxyType
@@ -48,8 +49,8 @@ GENERAL: tuple[Setting, ...] = (
     Setting("company", "base_currency", "currency", "USD", "ISO 4217 code of the currency that reports add up in."),
     Setting("company", "time_zone", "zone", "UTC", "IANA name; decides which day a deal closed and when a night starts."),
     Setting("schedule", "cron", "cron", "0 2 * * *", "When the nightly deployment starts, in the company's time zone."),
-    Setting("vendors", "crms", "list", ("hubspot",), "CRMs to read and, when write-back is on, to write to."),
-    Setting("vendors", "ledgers", "list", ("quickbooks",), "Accounting systems to read. They are never written to."),
+    Setting("vendors", "crms", "list", (), "CRMs to read and, when write-back is on, to write to."),
+    Setting("vendors", "ledgers", "list", (), "Accounting systems to read. They are never written to."),
     Setting("writeback", "mode", "choice:off|plan|apply", "plan", "off: no plan. plan: compute and show. apply: write."),
     Setting("writeback", "max_change_share", "share", Decimal("0.25"),
             "A plan that would change more than this share of the records is blocked until a person approves it."),
@@ -111,6 +112,14 @@ class Settings:
         return self.get("journal", "url") or f"sqlite:///{self.data_dir / 'journal.sqlite'}"
 
 
+def declared(cards: Mapping[str, Card]) -> list[Setting]:
+    """Every setting there is: the general ones and those of the vendors. One CRM and one ledger, the first, are the default."""
+    first = {side: next((slug,) for slug, card in cards.items() if card.side == side) for side in ("crm", "ledger")}
+    defaults = {"crms": first["crm"], "ledgers": first["ledger"]}
+    general = [replace(one, default=defaults[one.key]) if one.section == "vendors" else one for one in GENERAL]
+    return general + [one for card in cards.values() for one in card.settings]
+
+
 def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Path | None = None,
          environment: Mapping[str, str] | None = None) -> Settings:
     """Reads the configuration file (or stands on the sandbox's defaults without one).
@@ -122,7 +131,7 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     path = _config_path(config)
     text = _read(path) if path else ""
     document = _parse(text, path)
-    settings = [*GENERAL, *(s for card in cards.values() for s in card.settings)]
+    settings = declared(cards)
     profile = "live" if path else "sandbox"
     profile = str(document.pop("profile", profile))
     problems = _unknown_keys(document, settings, text, path)
@@ -133,7 +142,7 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     _check_thresholds(values, problems, text, path)
     sandbox_url = environment.get(SANDBOX_URL_VARIABLE) or f"http://127.0.0.1:{SANDBOX_PORT}"
     if not sandbox_url.startswith(("http://", "https://")):
-        problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as \"http://127.0.0.1:{SANDBOX_PORT}\"")
+        problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as http://127.0.0.1:{SANDBOX_PORT}")
     if problems:
         raise ConfigurationError(problems)
     if profile == "sandbox" and "max_change_share" not in document.get("writeback", {}):
@@ -171,7 +180,7 @@ def example(cards: Mapping[str, Card]) -> str:
     lines = ["# Copy to crossfoot.toml and change what differs. Secrets never stand here: see `crossfoot doctor`.", "",
              '# "live" talks to the vendors; "sandbox" to `crossfoot sandbox`.', 'profile = "live"']
     section = None
-    for setting in [*GENERAL, *(s for card in cards.values() for s in card.settings)]:
+    for setting in declared(cards):
         if setting.kind == "table":
             continue
         if setting.section != section:
@@ -371,6 +380,10 @@ def _check_vendors(values: Mapping[str, Mapping[str, Any]], cards: Mapping[str, 
             f"{_place(path, text, 'vendors', key)}: [vendors] {key} names {slug!r}; the known ones are {', '.join(known)}"
             for slug in values["vendors"][key]
             if slug not in known
+        ] + [
+            f"{_place(path, text, 'vendors', key)}: [vendors] {key} names {slug!r} twice; name it once"
+            for slug, times in Counter(values["vendors"][key]).items()
+            if times > 1
         ]
 
 

@@ -16,6 +16,8 @@ from pipelines.settings import Settings
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 # dbt keeps its project in process-wide state: one build at a time.
 _building = threading.Lock()
+# Parsed projects by their vars: a night's vars are never those of another.
+_parsed: dict[str, Any] = {}
 _FINE = ("success", "pass", "warn", "no-op")
 
 
@@ -62,16 +64,19 @@ def build(settings: Settings, as_of: date, known_at: datetime) -> list[Node]:
     return invoke(settings, ["build", "--exclude-resource-type", "unit_test"], variables(settings, as_of, known_at))
 
 
+def prepare(settings: Settings, as_of: date, known_at: datetime) -> None:
+    """Parses the project for the night, so that `build` need not. What is wrong with the project, `build` says."""
+    names = variables(settings, as_of, known_at)
+    with _building:
+        outcome = _dbt(settings, ["parse"], names)
+        if outcome.success:
+            _parsed[json.dumps(names)] = outcome.result
+
+
 def invoke(settings: Settings, command: Sequence[str], names: dict[str, Any]) -> list[Node]:
     """Runs one dbt command in this process and returns its nodes."""
-    from dbt.cli.main import dbtRunner  # late: dbt takes two seconds to load
-
-    home = settings.data_dir / "dbt"
-    arguments = [*command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(home),
-                 "--log-path", str(home / "logs"), "--quiet", "--no-use-colors", "--vars", json.dumps(names)]
     with _building:
-        os.environ["CROSSFOOT_WAREHOUSE"] = str(settings.warehouse)
-        outcome = dbtRunner().invoke(arguments)
+        outcome = _dbt(settings, command, names, _parsed.pop(json.dumps(names), None))
     if outcome.result is None:
         raise TransformFailed([], f"dbt could not start: {outcome.exception}")
     nodes = [Node(item.node.name, str(item.node.resource_type), str(item.status), item.message or "") for item in outcome.result]
@@ -79,3 +84,14 @@ def invoke(settings: Settings, command: Sequence[str], names: dict[str, Any]) ->
     if bad or not outcome.success:
         raise TransformFailed(bad, "" if bad else f"dbt failed: {outcome.exception}")
     return nodes
+
+
+def _dbt(settings: Settings, command: Sequence[str], names: dict[str, Any], manifest: Any = None) -> Any:
+    from dbt.cli.main import dbtRunner  # late: dbt takes two seconds to load
+
+    home = settings.data_dir / "dbt"
+    os.environ["CROSSFOOT_WAREHOUSE"] = str(settings.warehouse)
+    return dbtRunner(manifest).invoke([
+        *command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(home),
+        "--log-path", str(home / "logs"), "--quiet", "--no-use-colors", "--vars", json.dumps(names),
+    ])

@@ -1,4 +1,4 @@
-"""Vendors read from a sandbox: settings that wait for nothing, a vendor's night without a warehouse, its pages as rows."""
+"""Vendors read from a sandbox: settings that wait for nothing, a night without a warehouse, its pages as rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.vendors import VENDORS
 
 DAY = date(2026, 6, 30)
 NIGHT = datetime(2026, 7, 1, 2, tzinfo=UTC)
-FAST = '[network]\nretry_base_seconds = 0.001\ntimeout_seconds = 20\n'
+FAST = "[network]\nretry_base_seconds = 0.001\ntimeout_seconds = 20\n"
 
 
 def settings_at(url: str, folder: Path, more: str = FAST) -> Settings:
@@ -42,8 +42,14 @@ class MemoryTokens:
         self.stored.append(token)
 
 
-def job_for(source: Any, chosen: Settings, cursors: Mapping[str, str] | None = None, *,
-            known: Callable[[str], set[str]] = lambda table: set(), tokens: Any = None) -> Job:
+def job_for(
+    source: Any,
+    chosen: Settings,
+    cursors: Mapping[str, str] | None = None,
+    *,
+    known: Callable[[str], set[str]] = lambda table: set(),
+    tokens: Any = None,
+) -> Job:
     """A vendor's night with an Api of its own and nothing behind it."""
     api = source.connect(chosen, tokens or MemoryTokens())
     return Job(api, chosen, DAY, NIGHT, dict(cursors or {}), known)

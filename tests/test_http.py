@@ -5,11 +5,12 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from extract_fixture import settings_at
 from sandbox_fixture import Ticker
 
 from pipelines import http
@@ -115,7 +116,12 @@ def test_links_that_only_look_like_the_vendors_are_refused(vendor, api):
     port = vendor.url.rpartition(":")[2]
     with serving() as elsewhere:
         host = elsewhere.url.removeprefix("http://")
-        for link in (f"{vendor.url}@{host}/", f"http://user:word@{host}/", f"http://localhost:{port}/", f"https://127.0.0.1:{port}/"):
+        for link in (
+            f"{vendor.url}@{host}/",
+            f"http://user:word@{host}/",
+            f"http://localhost:{port}/",
+            f"https://127.0.0.1:{port}/",
+        ):
             with pytest.raises(ForeignHost):
                 api.get(link)
         assert (elsewhere.calls, vendor.calls) == ([], [])
@@ -171,10 +177,15 @@ def test_no_proxy_and_no_netrc_is_used(vendor, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [(429, "slow down"), (500, "oops"), (503, ""), "cut", "short"])
-@pytest.mark.parametrize("call", [
-    lambda api: api.get("records"), lambda api: api.post("search", {}, safe=True),
-    lambda api: api.put("records/1"), lambda api: api.delete("records/1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda api: api.get("records"),
+        lambda api: api.post("search", {}, safe=True),
+        lambda api: api.put("records/1"),
+        lambda api: api.delete("records/1"),
+    ],
+)
 def test_a_call_that_may_be_repeated_is_repeated_after_longer_and_longer_waits(vendor, api, waits, fault, call):
     vendor.script = [fault, fault, (200, '{"id": 1}')]
     assert call(api).json == {"id": 1}
@@ -198,7 +209,9 @@ def test_a_call_that_takes_too_long_is_repeated(vendor, waits):
 @pytest.mark.parametrize("fault", ["cut", "short", "late"])
 def test_a_write_is_never_repeated_after_a_lost_connection(vendor, waits, method, fault):
     vendor.script = [fault]
-    with pytest.raises(ConnectionLost, match=f"acme: {method.upper()} /records: no answer .*check the network and run again"):
+    with pytest.raises(
+        ConnectionLost, match=f"acme: {method.upper()} /records: no answer .*check the network and run again"
+    ):
         getattr(impatient(vendor, waits), method)("records", {"name": "x"})
     assert (len(vendor.calls), waits) == (1, [])
 
@@ -217,7 +230,9 @@ def test_a_write_is_repeated_after_a_429_which_says_that_nothing_was_done(vendor
     assert vendor.bodies == [b'{"name": "x"}'] * 2
 
 
-@pytest.mark.parametrize(("fault", "error"), [((500, "oops"), ApiError), ((429, ""), ApiError), ("cut", ConnectionLost)])
+@pytest.mark.parametrize(
+    ("fault", "error"), [((500, "oops"), ApiError), ((429, ""), ApiError), ("cut", ConnectionLost)]
+)
 def test_it_gives_up_after_as_many_tries_as_configured(vendor, api, waits, fault, error):
     vendor.script = [fault] * 9
     with pytest.raises(error):
@@ -306,6 +321,31 @@ def test_the_client_waits_for_its_limits(vendor):
     assert 59 < slept[0] <= 60
 
 
+@pytest.mark.parametrize(
+    ("answer", "limited"),
+    [
+        ((200, '{"rate_limits": false}'), False),
+        ((200, '{"rate_limits": true}'), True),
+        ((200, '{"status": "ok"}'), True),
+        ((404, '{"rate_limits": false}'), True),
+        ((200, "<html>"), True),
+        ("cut", True),
+    ],
+)
+def test_a_sandbox_without_limits_is_not_paced(vendor, tmp_path, answer, limited):
+    vendor.script = [answer]
+    limits = (Limit("two", 2, 60),)
+    assert http.limits_in_force(settings_at(vendor.url, tmp_path), limits) == (limits if limited else ())
+    assert vendor.calls == [("GET", "/_sandbox/health", "")]
+
+
+def test_a_live_vendor_is_always_paced_and_no_sandbox_is_asked(vendor, tmp_path):
+    limits = (Limit("two", 2, 60),)
+    live = replace(settings_at(vendor.url, tmp_path), profile="live")
+    assert http.limits_in_force(live, limits) == limits
+    assert vendor.calls == []
+
+
 # --- Sign-in
 
 
@@ -356,7 +396,9 @@ def test_a_token_that_cannot_be_renewed_is_an_error_with_its_remedy(vendor):
 # --- What answers hold, and what is shown
 
 
-@pytest.mark.parametrize("text", ["0.1", "12345678901234.56", "5204.020", "1E-7", "0.200000000000000011102230246251565404236316680908203125"])
+@pytest.mark.parametrize(
+    "text", ["0.1", "12345678901234.56", "5204.020", "1E-7", "0.200000000000000011102230246251565404236316680908203125"]
+)
 def test_numbers_are_decimals_from_their_own_text(vendor, api, text):
     vendor.script = [(200, f'{{"amount": {text}}}')]
     amount = api.get("records").json["amount"]
@@ -380,10 +422,15 @@ def test_text_is_read_as_utf_8(vendor, api):
     assert api.get("records").json == {"name": "Ünï \U0001f680 \u0634"}
 
 
-@pytest.mark.parametrize("body", [
-    f'{{"message": "token {TOKEN} is expired"}}', f"Authorization: Bearer {TOKEN}", "x" * (400 - 12) + TOKEN,
-    "Authorization: Basic c29tZWJvZHk6c2VjcmV0",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"message": "token {TOKEN} is expired"}}',
+        f"Authorization: Bearer {TOKEN}",
+        "x" * (400 - 12) + TOKEN,
+        "Authorization: Basic c29tZWJvZHk6c2VjcmV0",
+    ],
+)
 def test_secrets_never_stand_in_an_error(vendor, api, body):
     vendor.script = [(403, body)]
     with pytest.raises(ApiError) as caught:
@@ -392,9 +439,16 @@ def test_secrets_never_stand_in_an_error(vendor, api, body):
     assert not [part for part in (TOKEN, TOKEN[:10], "c29tZWJvZHk6") if part in shown], shown
 
 
+def test_a_path_that_ends_in_bearer_is_no_token():
+    text = "POST /oauth2/v1/tokens/bearer answered 400"
+    assert http.redact(text) == text
+    assert http.redact("Authorization: bearer abcdefgh12345") == "Authorization: bearer ***"
+
+
 def test_of_two_secrets_the_longer_is_hidden_whole():
     http.hide("rt-short-one")
     http.hide("rt-short-one-and-longer")
+    http.hide("it")
     assert http.redact("it was rt-short-one-and-longer") == "it was ***"
 
 

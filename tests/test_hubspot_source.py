@@ -27,8 +27,15 @@ from pipelines.vendors.hubspot import VERSION, source
 from pipelines.vendors.hubspot.sandbox import Sandbox
 
 DEALS = 450
-NAMES = ["O'Brien \"The\" Co;--", "=HYPERLINK(\"http://evil\")", "Emoji \U0001f680\U0001f468‍\U0001f469", "شركة النور",
-         "‮reversed", "{{ jinja }}", " spaces "]  # fmt: skip
+NAMES = [
+    'O\'Brien "The" Co;--',
+    '=HYPERLINK("http://evil")',
+    "Emoji \U0001f680\U0001f468‍\U0001f469",
+    "شركة النور",
+    "‮reversed",
+    "{{ jinja }}",
+    " spaces ",
+]
 TICKER = Ticker()
 
 
@@ -80,7 +87,13 @@ def live_deals(url: str) -> dict[str, str]:
     """{id: name} of the deals that the portal lists now."""
     found, after = {}, None
     while True:
-        page = Portal(url).get(f"/crm/objects/{VERSION}/deals", limit=100, properties="dealname", **({"after": after} if after else {})).json()
+        page = (
+            Portal(url)
+            .get(
+                f"/crm/objects/{VERSION}/deals", limit=100, properties="dealname", **({"after": after} if after else {})
+            )
+            .json()
+        )
         found.update((one["id"], one["properties"]["dealname"]) for one in page["results"])
         after = page.get("paging", {}).get("next", {}).get("after")
         if not after:
@@ -89,7 +102,15 @@ def live_deals(url: str) -> dict[str, str]:
 
 def everything(job) -> dict[str, list[dict]]:
     """All rows of a night."""
-    steps = (source.companies, source.contacts, source.owners, source.deal_stages, source.deals, source.line_items, source.currencies)
+    steps = (
+        source.companies,
+        source.contacts,
+        source.owners,
+        source.deal_stages,
+        source.deals,
+        source.line_items,
+        source.currencies,
+    )
     found: dict[str, list[dict]] = {}
     for step in steps:
         for table, rows in collect(step(job)).items():
@@ -104,10 +125,20 @@ def test_a_first_load_uses_as_few_calls_as_the_page_sizes_allow(hub, chosen, run
     job = job_for(source, chosen)
     found = everything(job)
     assert dict(job.api.calls) == {
-        "companies": 1, "companies archived": 1, "contacts": 1, "contacts archived": 1, "owners": 2, "pipelines": 1,
-        "deals": 3, "deals to companies": 1, "deals to line_items": 1, "deals archived": 1, "line_items": 3,
-        "line_items archived": 1, "currencies": 2,
-    }  # fmt: skip
+        "companies": 1,
+        "companies archived": 1,
+        "contacts": 1,
+        "contacts archived": 1,
+        "owners": 2,
+        "pipelines": 1,
+        "deals": 3,
+        "deals to companies": 1,
+        "deals to line_items": 1,
+        "deals archived": 1,
+        "line_items": 3,
+        "line_items archived": 1,
+        "currencies": 2,
+    }
     logged = Counter(call["path"].rpartition("/")[2] for call in calls(hub))
     assert (len(calls(hub)), logged["search"]) == (job.api.calls.total(), 8)
     world = running[0]
@@ -130,7 +161,11 @@ def test_the_second_night_reads_only_what_changed(hub, chosen, running):
     job = following(first, source)
     found = everything(job)
     assert [(row["id"], row["amount"]) for row in found["deals"]] == [(deal, Decimal("1234.560000"))]
-    assert {row["deal_id"] for row in found["deal_companies"]} == {row["deal_id"] for row in found["deal_line_items"]} == {deal}
+    assert (
+        {row["deal_id"] for row in found["deal_companies"]}
+        == {row["deal_id"] for row in found["deal_line_items"]}
+        == {deal}
+    )
     assert [found[table] for table in ("companies", "contacts", "line_items")] == [[], [], []]
     assert job.api.calls.total() == len(calls(hub)) == 15
 
@@ -177,10 +212,14 @@ def test_the_cursor_never_moves_back(chosen, hub):
 
 
 def test_contacts_have_a_modified_property_of_their_own():
-    assert source.search_body("2026-06-30T21:50:00+00:00", 7, ["email", "lastmodifieddate"])["filterGroups"] == [{"filters": [
-        {"propertyName": "hs_object_id", "operator": "GT", "value": "7"},
-        {"propertyName": "lastmodifieddate", "operator": "GTE", "value": "1782856200000"},
-    ]}]  # fmt: skip
+    assert source.search_body("2026-06-30T21:50:00+00:00", 7, ["email", "lastmodifieddate"])["filterGroups"] == [
+        {
+            "filters": [
+                {"propertyName": "hs_object_id", "operator": "GT", "value": "7"},
+                {"propertyName": "lastmodifieddate", "operator": "GTE", "value": "1782856200000"},
+            ]
+        }
+    ]
 
 
 def test_ten_thousand_records_changed_in_one_millisecond_all_land(tmp_path):
@@ -197,7 +236,12 @@ def test_ten_thousand_records_changed_in_one_millisecond_all_land(tmp_path):
     assert len(rows) == 10_250
     assert {row["id"]: row["amount"] for row in rows} == {deal.id: deal.amount for deal in world.deals.values()}
     assert {row["deal_id"] for row in found["deal_companies"]} == world.deals.keys()
-    assert dict(job.api.calls) == {"deals": 52, "deals to companies": 11, "deals to line_items": 11, "deals archived": 1}
+    assert dict(job.api.calls) == {
+        "deals": 52,
+        "deals to companies": 11,
+        "deals to line_items": 11,
+        "deals archived": 1,
+    }
 
 
 # --- What the rows say
@@ -231,26 +275,48 @@ def test_a_deal_of_several_companies_names_the_primary_one(hub, chosen, running)
     Portal(hub).call("PUT", f"{path}/default/companies/{accounts[5]}")
     rows = [row for row in collect(source.deals(job_for(source, chosen)))["deal_companies"] if row["deal_id"] == deal]
     Portal(hub).call("DELETE", f"{path}/companies/{accounts[5]}")
-    assert {row["company_id"]: row["is_primary"] for row in rows} == {accounts[9 % len(NAMES)]: True, accounts[5]: False}
+    assert {row["company_id"]: row["is_primary"] for row in rows} == {
+        accounts[9 % len(NAMES)]: True,
+        accounts[5]: False,
+    }
 
 
 def test_a_line_item_is_exact(hub, chosen, running):
     line = next(iter(running[0].deal_lines.values()))
     row = next(row for row in collect(source.line_items(job_for(source, chosen)))["line_items"] if row["id"] == line.id)
     assert {name: row[name] for name in ("sku", "quantity", "unit_price", "discount", "amount", "currency")} == {
-        "sku": "PLT-STD", "quantity": Decimal("1.5"), "unit_price": Decimal("33.33"), "discount": Decimal("0.01"),
-        "amount": line.amount, "currency": "USD",
-    }  # fmt: skip
+        "sku": "PLT-STD",
+        "quantity": Decimal("1.5"),
+        "unit_price": Decimal("33.33"),
+        "discount": Decimal("0.01"),
+        "amount": line.amount,
+        "currency": "USD",
+    }
 
 
 def test_malformed_values_are_named_and_the_next_record_goes_on(hub, chosen):
-    record = {"id": "1", "properties": {"dealname": "x", "amount": "12,50", "closedate": "soon", "hs_is_closed": "maybe",
-                                        "contract_start_date": "1743685150726", "hs_deal_stage_probability": "0.2" + "0" * 53}}  # fmt: skip
+    record = {
+        "id": "1",
+        "properties": {
+            "dealname": "x",
+            "amount": "12,50",
+            "closedate": "soon",
+            "hs_is_closed": "maybe",
+            "contract_start_date": "1743685150726",
+            "hs_deal_stage_probability": "0.2" + "0" * 53,
+        },
+    }
     row = source.deal_row(record, job_for(source, chosen), chosen.values["hubspot"])
-    assert (row["amount"], row["close_date"], row["is_closed"], row["contract_start"]) == (None, None, None, date(2025, 4, 3))
+    assert (row["amount"], row["close_date"], row["is_closed"], row["contract_start"]) == (
+        None,
+        None,
+        None,
+        date(2025, 4, 3),
+    )
     assert row["probability"] == Decimal("0.2")
-    assert row["_problem"] == ("amount: '12,50' is not a number; closedate: 'soon' is not a date; "
-                               "hs_is_closed: 'maybe' is not a true or false")
+    assert row["_problem"] == (
+        "amount: '12,50' is not a number; closedate: 'soon' is not a date; hs_is_closed: 'maybe' is not a true or false"
+    )
 
 
 def test_a_deal_closes_on_the_day_in_the_companys_time_zone(hub, tmp_path):
@@ -269,8 +335,11 @@ def test_a_property_that_is_not_configured_is_neither_asked_for_nor_read(hub, tm
 
 
 def test_merged_records_are_gone_under_their_old_ids():
-    page = [{"id": "9", "properties": {"hs_merged_object_ids": "7;8"}}, {"id": "10", "properties": {}},
-            {"id": "11", "properties": {"hs_merged_object_ids": None}}]  # fmt: skip
+    page = [
+        {"id": "9", "properties": {"hs_merged_object_ids": "7;8"}},
+        {"id": "10", "properties": {}},
+        {"id": "11", "properties": {"hs_merged_object_ids": None}},
+    ]
     assert source.merged(page, source.TABLES["deals"]) == [{"id": "7", "_deleted": True}, {"id": "8", "_deleted": True}]
 
 
@@ -293,8 +362,12 @@ def test_a_deletion_lands_once(hub, chosen, running):
 
 
 def test_a_deletion_that_is_listed_late_still_lands(chosen, hub, running):
-    archive = [{"id": "5", "archivedAt": "2026-06-30T20:58:00Z"}, {"id": "6", "archivedAt": "2026-06-30T20:10:00Z"},
-               {"id": "7", "archivedAt": "2026-06-30T21:00:00Z"}, {"id": "8", "archivedAt": "2026-06-30T21:00:01Z"}]  # fmt: skip
+    archive = [
+        {"id": "5", "archivedAt": "2026-06-30T20:58:00Z"},
+        {"id": "6", "archivedAt": "2026-06-30T20:10:00Z"},
+        {"id": "7", "archivedAt": "2026-06-30T21:00:00Z"},
+        {"id": "8", "archivedAt": "2026-06-30T21:00:01Z"},
+    ]
 
     class Listing:
         def get(self, *args, **options):
@@ -312,7 +385,9 @@ def test_a_record_that_is_deleted_while_it_is_read_ends_as_deleted(hub, chosen):
     fault(hub, "delete_midrun", "deals/companies/batch/read", object="deals", id=victim)
     job = job_for(source, chosen)
     found = collect(source.deals(job))
-    assert victim in {row["id"] for row in found["deals"] if not row.get("_deleted")}, "it was not read before: nothing is tested"
+    assert victim in {row["id"] for row in found["deals"] if not row.get("_deleted")}, (
+        "it was not read before: nothing is tested"
+    )
     assert alive(found["deals"]).keys() == live_deals(hub).keys()
     assert {"deal_id": victim, "company_id": None, "is_primary": False} in found["deal_companies"]
 
@@ -320,7 +395,9 @@ def test_a_record_that_is_deleted_while_it_is_read_ends_as_deleted(hub, chosen):
 # --- Faults
 
 
-@pytest.mark.parametrize("match", ["deals/search", "deals/companies/batch/read", "deals/line_items/batch/read", "archived=true"])
+@pytest.mark.parametrize(
+    "match", ["deals/search", "deals/companies/batch/read", "deals/line_items/batch/read", "archived=true"]
+)
 @pytest.mark.parametrize("kind", ["429", "500", "reset", "reset_after", "duplicate_page"])
 def test_a_fault_on_any_call_loses_nothing(hub, chosen, kind, match):
     fault(hub, kind, match, nth=2 if match == "deals/search" else 1)
@@ -349,7 +426,9 @@ def test_a_page_that_never_ends_is_an_error_that_says_so(chosen, hub):
 
     job = job_for(source, chosen)
     job.api = Stuck()
-    with pytest.raises(RuntimeError, match="hubspot: search of deals returned nothing above id 7 4 times; run again later"):
+    with pytest.raises(
+        RuntimeError, match="hubspot: search of deals returned nothing above id 7 4 times; run again later"
+    ):
         list(source.changed(job, "deals", ["dealname"], "hs_lastmodifieddate"))
     assert job.api.calls == 5
 
@@ -403,12 +482,22 @@ def test_associations_of_more_than_a_page_are_followed():
 # --- What HubSpot asks of its clients
 
 
-@pytest.mark.parametrize(("status", "body", "attempt", "units"), [
-    (429, '{"policyName":"TEN_SECONDLY_ROLLING","message":"You have reached your ten_secondly_rolling limit."}', 1, 10),
-    (429, '{"policyName":"TEN_SECONDLY_ROLLING"}', 2, 20),
-    (429, '{"message":"You have reached your secondly limit."}', 1, 1), (429, '{"policyName":"DAILY"}', 1, None),
-    (423, "", 1, 2), (500, "", 3, 4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "body", "attempt", "units"),
+    [
+        (
+            429,
+            '{"policyName":"TEN_SECONDLY_ROLLING","message":"You have reached your ten_secondly_rolling limit."}',
+            1,
+            10,
+        ),
+        (429, '{"policyName":"TEN_SECONDLY_ROLLING"}', 2, 20),
+        (429, '{"message":"You have reached your secondly limit."}', 1, 1),
+        (429, '{"policyName":"DAILY"}', 1, None),
+        (423, "", 1, 2),
+        (500, "", 3, 4),
+    ],
+)
 def test_waits_are_those_of_hubspots_own_client(status, body, attempt, units):
     assert source.wait(status, {}, body, attempt) == units
 
@@ -417,8 +506,9 @@ def test_a_portal_with_one_currency_has_no_rates(hub, chosen):
     fault(hub, "404", "exchange-rates")
     job = job_for(source, chosen)
     assert collect(source.currencies(job)) == {
-        "company_currency": [{"id": "home", "currency": "USD", "_problem": None}], "exchange_rates": [],
-    }  # fmt: skip
+        "company_currency": [{"id": "home", "currency": "USD", "_problem": None}],
+        "exchange_rates": [],
+    }
     assert job.notes == ["the portal has one currency: no exchange rates"]
     fault(hub, "403", "exchange-rates")
     with pytest.raises(ApiError, match="give the token the scopes"):
@@ -431,8 +521,11 @@ def test_the_doctor_names_every_missing_scope_and_property(hub, chosen, tmp_path
     fault(hub, "403", f"/crm/objects/{VERSION}/contacts")
     problems = source.check(job_for(source, chosen).api, chosen)
     assert [p.partition("; ")[2] for p in problems] == [
-        "give the token the scope crm.objects.contacts.read", "give the token the scope crm.objects.owners.read",
+        "give the token the scope crm.objects.contacts.read",
+        "give the token the scope crm.objects.owners.read",
     ]
     other = settings_at(hub, tmp_path, f'{FAST}[hubspot]\npayment_terms_property = "no_such"\n')
     (problem,) = source.check(job_for(source, other).api, other)
-    assert problem.startswith("hubspot: deals have no property 'no_such'; create it, or name another in [hubspot] payment_terms_property")
+    assert problem.startswith(
+        "hubspot: deals have no property 'no_such'; create it, or name another in [hubspot] payment_terms_property"
+    )

@@ -13,9 +13,12 @@ from pipelines.vendors import VENDORS
 
 ROOT = Path(__file__).parents[1]
 SECRETS = {
-    "HUBSPOT_ACCESS_TOKEN": "pat-na1-very-secret", "QUICKBOOKS_CLIENT_ID": "the-client",
-    "QUICKBOOKS_CLIENT_SECRET": "client-secret", "QUICKBOOKS_REFRESH_TOKEN": "RT1-refresh", "QUICKBOOKS_REALM_ID": "9130",
-}  # fmt: skip
+    "HUBSPOT_ACCESS_TOKEN": "pat-na1-very-secret",
+    "QUICKBOOKS_CLIENT_ID": "the-client",
+    "QUICKBOOKS_CLIENT_SECRET": "client-secret",
+    "QUICKBOOKS_REFRESH_TOKEN": "RT1-refresh",
+    "QUICKBOOKS_REALM_ID": "9130",
+}
 
 
 def load(folder: Path, text: str, environment: dict[str, str] | None = None) -> settings.Settings:
@@ -31,57 +34,75 @@ def problems_of(folder: Path, text: str) -> list[str]:
 
 
 def test_every_mistake_is_named_at_once_with_file_line_and_remedy(tmp_path):
-    problems = problems_of(tmp_path, "\n".join([
-        'profile = "staging"',
-        "[company]",
-        'base_currency = "dollars"',
-        'time_zone = "Mars/Olympus"',
-        "[network]",
-        "timeout = 3",
-        "attempts = 0",
-        "timeout_seconds = 0",
-        "[writeback]",
-        'mode = "aply"',
-        "max_change_share = 2",
-        'overdue_tasks = "yes"',
-        "[writback]",
-        'mode = "apply"',
-        "[vendors]",
-        'crms = ["hubspt"]',
-        "[schedule]",
-        'cron = "nightly"',
-        "[matching]",
-        'free_mail_domains = "gmx.net"',
-    ]))
+    problems = problems_of(
+        tmp_path,
+        "\n".join(
+            [
+                'profile = "staging"',
+                "[company]",
+                'base_currency = "dollars"',
+                'time_zone = "Mars/Olympus"',
+                "[network]",
+                "timeout = 3",
+                "attempts = 0",
+                "timeout_seconds = 0",
+                "[writeback]",
+                'mode = "aply"',
+                "max_change_share = 2",
+                'overdue_tasks = "yes"',
+                "[writback]",
+                'mode = "apply"',
+                "[vendors]",
+                'crms = ["hubspt"]',
+                "[schedule]",
+                'cron = "nightly"',
+                "[matching]",
+                'free_mail_domains = "gmx.net"',
+            ]
+        ),
+    )
     expected = {
-        1: 'write "sandbox" or "live"', 3: 'ISO 4217 code such as "EUR"', 4: 'IANA time zone such as "Europe/Berlin"',
+        1: 'write "sandbox" or "live"',
+        3: 'ISO 4217 code such as "EUR"',
+        4: 'IANA time zone such as "Europe/Berlin"',
         6: "[network] timeout is not known; the keys are attempts, retry_base_seconds, timeout_seconds",
         7: "[network] attempts is 0; write a whole number from 1 up",
         8: "[network] timeout_seconds is 0; write a whole number from 1 up",
         10: "[writeback] mode is 'aply'; write one of off, plan, apply",
-        11: "write a share from 0 to 1", 12: "write true or false",
+        11: "write a share from 0 to 1",
+        12: "write true or false",
         13: "[writback] is not known; the sections are company, guard, hubspot",
-        16: "[vendors] crms names 'hubspt'; the known ones are hubspot", 18: 'five cron fields such as "0 2 * * *"',
+        16: "[vendors] crms names 'hubspt'; the known ones are hubspot",
+        18: 'five cron fields such as "0 2 * * *"',
         20: "write a list of texts in quotes",
-    }  # fmt: skip
+    }
     for line, words in expected.items():
         where = f"{tmp_path / 'crossfoot.toml'}, line {line}: "
         assert [p for p in problems if p.startswith(where) and words in p], (line, words, problems)
     assert len(problems) == len(expected)
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("[status]\ncredit_hold_days = 20\ncredit_hold_release_days = 25", "line 3: [status] credit_hold_release_days is 25, above"),
-    ('[writeback.field_policies]\nfinancial_status = "mine"', "line 2: [writeback.field_policies] financial_status is 'mine'"),
-    ('[writeback.null_policies]\ncredit_status = "drop"', "write one of clear, keep"),
-    ("network = 3", "line 1: network has to be a section: write [network]"),
-    ('[company]\ntime_zone = "America"', "line 2: [company] time_zone is 'America'"),
-    ("[hubspot.extra]\nx = 1", "line 1: [hubspot] extra is not known"),
-    ("\n[nobody.extra]\nx = 1", "line 2: [nobody] is not known"),
-    ("[network]\nretry_base_seconds = nan", "line 2: [network] retry_base_seconds is"),
-    ("[network]\nattempts = true", "line 2: [network] attempts is True"),
-    ("[company\n", "not valid TOML"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "[status]\ncredit_hold_days = 20\ncredit_hold_release_days = 25",
+            "line 3: [status] credit_hold_release_days is 25, above",
+        ),
+        (
+            '[writeback.field_policies]\nfinancial_status = "mine"',
+            "line 2: [writeback.field_policies] financial_status is 'mine'",
+        ),
+        ('[writeback.null_policies]\ncredit_status = "drop"', "write one of clear, keep"),
+        ("network = 3", "line 1: network has to be a section: write [network]"),
+        ('[company]\ntime_zone = "America"', "line 2: [company] time_zone is 'America'"),
+        ("[hubspot.extra]\nx = 1", "line 1: [hubspot] extra is not known"),
+        ("\n[nobody.extra]\nx = 1", "line 2: [nobody] is not known"),
+        ("[network]\nretry_base_seconds = nan", "line 2: [network] retry_base_seconds is"),
+        ("[network]\nattempts = true", "line 2: [network] attempts is True"),
+        ("[company\n", "not valid TOML"),
+    ],
+)
 def test_one_mistake_is_named(tmp_path, text, words):
     (problem,) = problems_of(tmp_path, text)
     assert words in problem
@@ -116,7 +137,10 @@ def test_without_a_file_it_is_the_sandbox_with_its_own_secrets(tmp_path, monkeyp
 
 def test_the_sandbox_may_stand_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert settings.load(VENDORS, environment={"CROSSFOOT_SANDBOX_URL": "http://10.0.0.7:99/"}).sandbox_url == "http://10.0.0.7:99"
+    assert (
+        settings.load(VENDORS, environment={"CROSSFOOT_SANDBOX_URL": "http://10.0.0.7:99/"}).sandbox_url
+        == "http://10.0.0.7:99"
+    )
     assert settings.load(VENDORS, environment={"CROSSFOOT_SANDBOX_URL": ""}).sandbox_url == "http://127.0.0.1:8765"
     with pytest.raises(ConfigurationError, match="CROSSFOOT_SANDBOX_URL is '10.0.0.7:99'; write a URL such as"):
         settings.load(VENDORS, environment={"CROSSFOOT_SANDBOX_URL": "10.0.0.7:99"})
@@ -125,7 +149,9 @@ def test_the_sandbox_may_stand_elsewhere(tmp_path, monkeypatch):
 def test_a_file_without_profile_means_live_and_the_safer_share(tmp_path):
     found = load(tmp_path, "[company]\nname = 'Brightwater'", SECRETS)
     assert (found.profile, found.get("writeback", "max_change_share")) == ("live", Decimal("0.25"))
-    assert load(tmp_path, 'profile = "sandbox"\n[writeback]\nmax_change_share = 0.5').get("writeback", "max_change_share") == Decimal("0.5")
+    assert load(tmp_path, 'profile = "sandbox"\n[writeback]\nmax_change_share = 0.5').get(
+        "writeback", "max_change_share"
+    ) == Decimal("0.5")
 
 
 def test_numbers_keep_the_text_of_the_file(tmp_path):
@@ -136,8 +162,11 @@ def test_secrets_come_from_the_environment_without_the_line_end_of_a_pasted_valu
     found = load(tmp_path, 'profile = "live"', {**SECRETS, "HUBSPOT_ACCESS_TOKEN": "pat-na1-very-secret\n"})
     assert found.secrets["hubspot"]["access_token"] == "pat-na1-very-secret"
     assert found.secrets["quickbooks"] == {
-        "client_id": "the-client", "client_secret": "client-secret", "refresh_token": "RT1-refresh", "realm_id": "9130",
-    }  # fmt: skip
+        "client_id": "the-client",
+        "client_secret": "client-secret",
+        "refresh_token": "RT1-refresh",
+        "realm_id": "9130",
+    }
     assert settings.missing_secrets(found, VENDORS) == []
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import dlt
 
-from pipelines.http import Api, ApiError, Bearer, RetryPolicy
+from pipelines.http import Api, ApiError, Bearer, RetryPolicy, limits_in_force
 from pipelines.landing import Fields, Job, Table, chunks, deletion, resource, row
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
@@ -75,7 +75,7 @@ def connect(settings: Settings, tokens: Any = None) -> Api:
         f"{settings.sandbox_url}/{CARD.slug}" if settings.profile == "sandbox" else CARD.base_url,
         vendor=CARD.slug,
         auth=Bearer(settings.secrets[CARD.slug]["access_token"]),
-        limits=CARD.limits,
+        limits=limits_in_force(settings, CARD.limits),
         retry=RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait),
         remedies={
             401: "set HUBSPOT_ACCESS_TOKEN to a valid token",

@@ -13,14 +13,14 @@ from typing import Any
 
 import dlt
 
-from pipelines.http import Api, ApiError, RetryPolicy
+from pipelines.http import Api, ApiError, RetryPolicy, limits_in_force
 from pipelines.landing import Fields, Job, Table, chunks, deletion, resource, row
 from pipelines.settings import Settings
 from pipelines.vendors.quickbooks import CARD
 from pipelines.vendors.quickbooks.auth import TOKEN_HOST, RotatingToken, TokenStore
 
 MAX_PAGES = 10_000
-# How often a page is asked for again, or an object read on from the last change known, when pages do not join.
+# How often a repeated page is asked for again, and an object is read on where its pages did not join.
 MAX_REREADS = 5
 # CDC looks back 30 days and returns 1,000 objects at most, without saying that there were more
 # (Intuit developer blog, 2023-08-24). One day is kept as margin.
@@ -106,7 +106,7 @@ def connect(settings: Settings, tokens: TokenStore) -> Api:
         first_refresh_token=secrets["refresh_token"], realm_id=secrets["realm_id"], store=tokens, retry=retry,
     )
     return Api(
-        f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth, limits=CARD.limits,
+        f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth, limits=limits_in_force(settings, CARD.limits),
         read_only=True, retry=retry,
         remedies={401: "connect the app again", 403: "check QUICKBOOKS_REALM_ID and the app's accounting scope"},
     )
@@ -172,7 +172,7 @@ def records(job: Job, entity: str, rows_of: Callable[[Row], list[tuple[str, list
             last, before = items[-1], frozenset(map(_identity, items))
         stamp = _modified(last)
         since = stamp.isoformat() if stamp else since
-    job.notes.append(f"{entity} kept changing while it was read; the next night reads it again from where this one started")
+    job.notes.append(f"{entity} kept changing while it was read; the next night starts where this one did")
 
 
 def _new_page(job: Job, entity: str, query: str, before: frozenset[str]) -> tuple[Row, list[Row]]:
