@@ -19,7 +19,7 @@ MAX_ROWS = 40
 EXIT_CODES = {
     "BlockedPlan": 3, "PlanFileError": 2, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2, "OSError": 1,
     "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "TransformFailed": 1, "ExtractFailed": 1, "ApiError": 1,
-    "ConnectionLost": 1, "ForeignHost": 1, "WriteRefused": 1, "NotPublished": 2,
+    "ConnectionLost": 1, "ForeignHost": 1, "WriteRefused": 1, "WarehouseBusy": 1,
 }
 
 

@@ -215,12 +215,21 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, dataset: str, tables: I
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{dataset}"."{table.name}" ({columns}, "_dlt_load_id" VARCHAR)')
 
 
+class WarehouseBusy(Exception):
+    """Another process holds the file: DuckDB admits one writer."""
+
+
 def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection to a DuckDB file that downloads no extension and thinks in UTC."""
+    """A connection to a DuckDB file that downloads no extension and thinks in UTC. Raises WarehouseBusy."""
     import duckdb
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = duckdb.connect(str(path), read_only=read_only)
+    try:
+        connection = duckdb.connect(str(path), read_only=read_only)
+    except duckdb.IOException as error:
+        if "lock" not in str(error):
+            raise
+        raise WarehouseBusy(f"{path} is in use by another process; wait for it to end, or stop it ({error})") from error
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET TimeZone = 'UTC'")
     return connection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ from typing import Any
 import duckdb
 from sandbox_fixture import Portal, control, running_sandbox
 
-from flows import when
+from flows import cli, when
 from pipelines import night as steps
 from pipelines import settings
 from pipelines.extract import ExtractFailed, Receipt
@@ -24,6 +26,8 @@ from pipelines.settings import Settings
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, to_text
 from pipelines.vendors.hubspot import VERSION
+from pipelines.vendors.hubspot import sandbox as hubspot
+from pipelines.vendors.quickbooks import sandbox as quickbooks
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult
 from pipelines.writeback.plan import Plan
@@ -53,12 +57,44 @@ class Ran:
     loaded: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended that ran in this process."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document that standard output holds."""
+        return json.loads(self.out)
+
+
+def command_here(monkeypatch: Any, capsys: Any, *arguments: object) -> Ended:
+    """The crossfoot command in this process; it finds the environment and the folder as they are."""
+    monkeypatch.setattr(sys, "argv", ["crossfoot", *map(str, arguments)])
+    capsys.readouterr()
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    out, err = capsys.readouterr()
+    return Ended(code, out, err)
+
+
+def environment(url: str | None = None, **variables: str) -> dict[str, str]:
+    """What a new process needs, and nothing of what this one happens to have."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    sandbox = {settings.SANDBOX_URL_VARIABLE: url} if url else {}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[1]), **sandbox, **variables}
+
+
 def crossfoot(*arguments: object, at: Path, url: str | None = None, **variables: str) -> Ran:
     """The crossfoot command in a new process, in the folder `at`, with a small environment."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | variables
-    environment |= {"PYTHONPATH": str(Path(__file__).parents[1])} | ({settings.SANDBOX_URL_VARIABLE: url} if url else {})
-    done = subprocess.run([sys.executable, "-c", PROBE, *map(str, arguments)], cwd=at, env=environment, text=True,
-                          capture_output=True, timeout=180, check=False)
+    done = subprocess.run([sys.executable, "-c", PROBE, *map(str, arguments)], cwd=at, env=environment(url, **variables),
+                          text=True, capture_output=True, timeout=180, check=False)
     told = [line for line in done.stderr.splitlines() if line.startswith("LOADED ")]
     shown = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("LOADED "))
     return Ran(done.returncode, done.stdout, shown, frozenset(told[-1].split()[1:]) if told else frozenset())
@@ -119,6 +155,10 @@ class House:
     @property
     def crms(self) -> dict[str, Any]:
         return steps.connect_crms(self.settings)
+
+    def environment(self) -> dict[str, str]:
+        """For a command in a process of its own."""
+        return environment(self.url)
 
     def portal(self) -> Portal:
         return Portal(self.url)
@@ -275,3 +315,27 @@ def _pages(portal: Portal, object: str, properties: list[str]) -> Iterator[dict[
             return
         after = {"after": answer.json()["paging"]["next"]["after"]}
     raise AssertionError(f"{object}: more than 100 pages")
+
+
+def meddled(books: Mapping[tuple[str, str], Mapping[str, Any]], deals: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
+    """Vendors for a sandbox whose records are not what the world says: {(entity, id): fields} of QuickBooks, where None
+    takes a field away, and {deal id: properties} of HubSpot."""
+
+    class Books(quickbooks.Sandbox):
+        def __init__(self, *arguments: Any):
+            super().__init__(*arguments)
+            for (entity, record_id), fields in books.items():
+                table = self.state.tables[entity]
+                document = {**table.records[record_id].document(), **fields}
+                kept = {name: value for name, value in document.items() if value is not None}
+                table.put(record_id, quickbooks.record_of(quickbooks.dumps(kept)))
+
+    class Customers(hubspot.Sandbox):
+        def __init__(self, *arguments: Any):
+            super().__init__(*arguments)
+            table = self.state.tables["deals"]
+            for deal_id, values in (deals or {}).items():
+                record = table.records[int(deal_id)]
+                table.load([dataclasses.replace(record, values={**record.values, **values})])
+
+    return {"hubspot": Customers, "quickbooks": Books}
