@@ -110,20 +110,14 @@ def extract(
     """Read the vendors' changes into the warehouse."""
     from flows.when import tonight
     from pipelines import night as steps
-    from pipelines.extract import ExtractFailed
 
     loaded = chosen.settings
     if vendor is not None and vendor not in loaded.sources:
         raise ConfigurationError([f"--vendor is {vendor!r}; the configured ones are {', '.join(loaded.sources)}"])
     _need_secrets(loaded)
-    receipts = []
-    with show.progress(quiet=chosen.json) as on_progress:
+    with show.progress(quiet=chosen.json) as on_progress, _alone_on_standard_output():
         night = tonight(loaded, as_of, known_at, on_progress)
-        for slug in [vendor] if vendor else loaded.sources:
-            try:
-                receipts.append(steps.extract_vendor(night, slug))
-            except ExtractFailed as error:
-                receipts.append(error.receipt)
+        receipts = steps.extract_vendors(night, [vendor] if vendor else loaded.sources)
     _print({"known_at": night.known_at.isoformat(), "vendors": [show.receipt_document(one) for one in receipts]}, show.receipts(receipts))
     raise typer.Exit(FAILED if any(one.status == "failed" for one in receipts) else DONE)
 

@@ -85,7 +85,8 @@ def _create_fields() -> None:
 
 def _night(title: str, before: Any) -> Any:
     _say(f"{title} …" if before else f"{title}, with Prefect starting up …")
-    ended = once.run(settings.load(VENDORS, data_dir=DATA), None, None, "apply")
+    with show.progress(quiet=False) as on_progress:
+        ended = once.run(settings.load(VENDORS, data_dir=DATA), None, None, "apply", on_progress)
     print(f"\n== {title} ==\n{show.outcome(ended)}\n")
     with landing.connect(ended.published, read_only=True) as connection:
         for heading, query in FIGURES.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -110,6 +111,19 @@ def extract_vendor(night: Night, slug: str) -> Receipt:
     with open_journal(night.settings) as journal:
         return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at,
                                tokens=Tokens(journal, night.now), on_rows=on_rows)
+
+
+def extract_vendors(night: Night, slugs: Sequence[str]) -> list[Receipt]:
+    """Reads vendors side by side. One that failed is a receipt that says so; the others go on."""
+
+    def one(slug: str) -> Receipt:
+        try:
+            return extract_vendor(night, slug)
+        except extract.ExtractFailed as error:
+            return error.receipt
+
+    with ThreadPoolExecutor(max_workers=max(1, len(slugs))) as pool:
+        return list(pool.map(one, slugs))
 
 
 def is_past(night: Night) -> bool:

@@ -91,9 +91,11 @@ def sentence(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | No
     `blocks` are the guards' (the night itself is doubtful); those of the plan forbid only the writing.
     """
     failed = [receipt for receipt in receipts if receipt.status == "failed"]
+    reasons = plan.blocks if plan is not None else blocks
     if failed:
         named = "; ".join(f"{receipt.source} could not be read ({receipt.message})" for receipt in failed)
-        return "partial", f"{named}: what depends on it is left as it was; mend that and run the night again."
+        stopped = f" Nothing was written: {'; '.join(reasons)}." if reasons and (blocks or mode == "apply") else ""
+        return "partial", f"{named}: what depends on it is left as it was; mend that and run the night again.{stopped}"
     if mode == "off" or plan is None:
         return ("blocked", f"The night is doubtful: {'; '.join(blocks)}.") if blocks else ("complete", "Write-back is off.")
     if blocks or (plan.blocks and mode == "apply"):

@@ -104,8 +104,8 @@ def money(amount: Decimal | None) -> str:
 
 def plain(text: Any) -> str:
     """A text that Markdown shows as it is: nothing in it becomes a link, a tag or a table cell. Backslashes, not entities:
-    the Prefect UI escapes HTML by itself and would show an entity's letters."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~-])", r"\\\1", " ".join(str(text).split()))
+    the Prefect UI escapes HTML by itself and would show an entity's letters. Colon, dot and @ make a link of a bare address."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~:.@-])", r"\\\1", " ".join(str(text).split()))
 
 
 def safe_link(url: str | None) -> str | None:
