@@ -99,7 +99,7 @@ def _compare(ended: Any, answers: dict[str, Any]) -> list[str]:
     """Where the published marts differ from the sandbox's answer key; prints how many agree."""
     with landing.connect(ended.published, read_only=True) as connection:
         statuses = dict(connection.execute("SELECT account_id, financial_status FROM account_status").fetchall())
-        totals = dict(connection.execute("SELECT account_id, total_outstanding FROM account_status").fetchall())
+        totals = dict(connection.execute("SELECT account_id, round(total_outstanding, 2) FROM account_status").fetchall())
         deals = {deal: (status, cause) for deal, status, cause in connection.execute(
             "SELECT deal_id, status, main_cause FROM fct_deal_reconciliation").fetchall()}
     accounts, causes = answers["accounts"], answers["deals"]

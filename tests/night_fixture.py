@@ -20,7 +20,7 @@ from sandbox_fixture import Portal, control, running_sandbox
 from flows import cli, when
 from pipelines import night as steps
 from pipelines import settings
-from pipelines.extract import ExtractFailed, Receipt
+from pipelines.extract import Receipt
 from pipelines.sandbox.world import World, make_world
 from pipelines.settings import Settings
 from pipelines.vendors import VENDORS
@@ -175,13 +175,7 @@ class House:
 
     def hear(self, night: steps.Night) -> tuple[Receipt, ...]:
         """Every vendor, the failed ones too."""
-        receipts = []
-        for slug in night.settings.sources:
-            try:
-                receipts.append(steps.extract_vendor(night, slug))
-            except ExtractFailed as failed:
-                receipts.append(failed.receipt)
-        return tuple(receipts)
+        return tuple(steps.extract_vendors(night, night.settings.sources))
 
     def write(self, night: steps.Night, receipts: tuple[Receipt, ...] = (), *, apply: bool = True) -> Told:
         """Guard, plan and, where nothing blocks it, apply."""
