@@ -41,7 +41,7 @@ class Context:
 
 chosen = Context()
 
-AsOf = Annotated[str | None, typer.Option("--as-of", help="Business date, YYYY-MM-DD. Default: today in the company's time zone.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Business date. Default: today in the company's time zone.")]
 KnownAt = Annotated[str | None, typer.Option("--known-at", help="Time up to which the vendors are heard, ISO 8601. Default: now.")]
 
 

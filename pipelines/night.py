@@ -203,7 +203,10 @@ def connect_crms(settings: Settings) -> dict[str, Crm]:
 
 
 def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> list[DesiredRecord]:
-    """What the activation models want on the CRMs' records."""
+    """What the activation models want on the CRMs' records; nothing where they were not built to the end."""
+    models = built(settings)
+    if models is None or not models.complete:
+        return []  # some may not even exist; the guard says so and blocks the plan
     records = []
     with landing.connect(settings.warehouse) as connection:
         for slug, crm in crms.items():

@@ -105,8 +105,17 @@ def sentence(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | No
                            "`crossfoot status` names them, and the next night tries again.")
     if applied is not None:
         return "complete", f"{applied.written} changes were written."
-    but = f" It cannot be applied yet: {'; '.join(plan.blocks)}." if plan.blocks else ""
-    return "complete", f"The plan has {plan.size} changes; look at it, then `crossfoot apply {plan.id}`.{but}"
+    return "complete", _planned(plan)
+
+
+def _planned(plan: Plan) -> str:
+    """What a night says that only plans. An approval lifts a limit, not a guard."""
+    if not plan.size and not plan.guard_blocks:
+        return "There is nothing to write."
+    if plan.guard_blocks:
+        return f"The plan has {plan.size} changes and cannot be applied yet: {'; '.join(plan.guard_blocks)}."
+    without = f" No night writes it without that: {'; '.join(plan.limit_blocks)}." if plan.limit_blocks else ""
+    return f"The plan has {plan.size} changes; look at it, then `crossfoot apply {plan.id}`.{without}"
 
 
 def save(settings: Settings, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ from pipelines.writeback.journal import Intent, Settled
 from pipelines.writeback.plan import Change, Hold, Plan
 
 AS_OF, KNOWN_AT = date(2026, 6, 30), datetime(2026, 6, 30, 22, tzinfo=UTC)
-EVIL = "<script>alert('1')</script> & \"Sons\" | [click](javascript:alert(1)) `x` **b** https://evil.example www.evil.example a@evil.example"
+EVIL = "<script>alert('1')</script> & \"Sons\" | [click](javascript:alert(1)) `x` **b** https://evil.example www.evil.example a@evil.test"
 
 
 class Page(HTMLParser):
@@ -177,7 +177,8 @@ def test_the_exceptions_table_has_the_gravest_first(published):
 
 @pytest.mark.parametrize("text", [
     EVIL, "# head", "- item", "1. item", "+ plus", "> quote", "***", "a\n\n# b", "![i](https://x)", "<img src=x onerror=y>",
-    "\\[x](y)", "~~s~~", "_e_ __s__", "`code`", "&lt;b&gt;", "&#60;", "| a | b |\n|---|---|\n| c | d |", "[r]: https://x", "===", "    code",
+    "\\[x](y)", "~~s~~", "_e_ __s__", "`code`", "&lt;b&gt;", "&#60;", "| a | b |\n|---|---|\n| c | d |", "[r]: https://x",
+    "===", "    code",
 ])  # fmt: skip
 def test_markdown_shows_a_text_as_it_is(text):
     shown = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(f"| name | more |\n|---|---|\n| {report.plain(text)} | x |")
@@ -219,7 +220,10 @@ GUARDED = dataclasses.replace(PLAN, guard_blocks=("companies shrank",))
     (FINE, (), PLAN, ApplyResult("r", PLAN, written=2), "apply", "complete", "2 changes were written."),
     (FINE, (), PLAN, None, "plan", "complete",
      f"The plan has 2 changes; look at it, then `crossfoot apply {PLAN.id}`."),
-    (FINE, (), LIMITED, None, "plan", "complete", "It cannot be applied yet: too many would change."),
+    (FINE, (), LIMITED, None, "plan", "complete",
+     f"then `crossfoot apply {LIMITED.id}`. No night writes it without that: too many would change."),
+    (FINE, (), GUARDED, None, "plan", "complete", "The plan has 2 changes and cannot be applied yet: companies shrank."),
+    (FINE, (), Plan(), None, "plan", "complete", "There is nothing to write."),
     (FINE, (), LIMITED, None, "apply", "blocked", "Nothing was written: too many would change."),
     (FINE, ("companies shrank",), GUARDED, None, "plan", "blocked", "Nothing was written: companies shrank."),
     (FINE, ("companies shrank",), GUARDED, None, "apply", "blocked", "Nothing was written: companies shrank."),

@@ -36,7 +36,8 @@ CARD = Card(
         "exchange_rates", "company_currency",
     ),
     scopes=(
-        "crm.objects.companies.read", "crm.objects.companies.write", "crm.objects.contacts.read", "crm.objects.contacts.write", "crm.objects.deals.read",
+        "crm.objects.companies.read", "crm.objects.companies.write", "crm.objects.contacts.read", "crm.objects.contacts.write",
+        "crm.objects.deals.read",
         "crm.objects.deals.write", "crm.objects.line_items.read", "crm.objects.owners.read", "crm.schemas.companies.write",
         "crm.schemas.deals.write", "multi-currency-read",
     ),

@@ -106,8 +106,8 @@ def connect(settings: Settings, tokens: TokenStore) -> Api:
         first_refresh_token=secrets["refresh_token"], realm_id=secrets["realm_id"], store=tokens, retry=retry,
     )
     return Api(
-        f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth, limits=limits_in_force(settings, CARD.limits),
-        read_only=True, retry=retry,
+        f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth,
+        limits=limits_in_force(settings, CARD.limits), read_only=True, retry=retry,
         remedies={401: "connect the app again", 403: "check QUICKBOOKS_REALM_ID and the app's accounting scope"},
     )
 
@@ -186,7 +186,10 @@ def _new_page(job: Job, entity: str, query: str, before: frozenset[str]) -> tupl
 
 
 def changed_query(entity: str, since: str | None, page: int) -> str:
-    """The query for one page, which begins with the last record of the page before; inactive records of name lists are hidden unless asked for."""
+    """The query for one page, which begins with the last record of the page before.
+
+    Inactive records of name lists are hidden unless asked for.
+    """
     conditions = ["Active IN (true, false)"] if entity in ("Customer", "Term") else []
     conditions += [f"MetaData.LastUpdatedTime >= '{since}'"] if since else []
     size = CARD.page_sizes["query"]
