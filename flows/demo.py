@@ -31,7 +31,7 @@ FIGURES = {
     "statuses": ("Accounts by Financial Status", """
         SELECT financial_status, count(*) AS accounts, sum(total_outstanding) AS outstanding, sum(overdue_amount) AS overdue
         FROM account_status GROUP BY 1 ORDER BY 4 DESC, 1"""),
-    "reconciliation": ("Won deals, contracted to invoiced (net, USD)", """
+    "reconciliation": ("Won deals, contracted to invoiced (net, USD; matched ones in a foreign currency differ by their rates)", """
         SELECT status, coalesce(main_cause, '') AS cause, count(*) AS deals, sum(contracted_base) AS contracted,
                sum(invoiced_base) AS invoiced, sum(variance_base) AS variance
         FROM fct_deal_reconciliation GROUP BY 1, 2 ORDER BY 1, 2"""),
