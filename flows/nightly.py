@@ -14,12 +14,15 @@ from flows.when import tonight
 from pipelines import night as steps
 from pipelines import outcome, publish, settings
 from pipelines.extract import ExtractFailed, Receipt
+from pipelines.http import ApiError, ConnectionLost
 from pipelines.night import Night, Progress
 from pipelines.outcome import Outcome
 from pipelines.report import build as report
 from pipelines.transform import TransformFailed
 from pipelines.vendors import VENDORS
+from pipelines.vendors.crm_types import FieldsMissing
 from pipelines.writeback.apply import ApplyStopped
+from pipelines.writeback.journal import JournalError, LockHeld
 from pipelines.writeback.plan import BlockedPlan
 
 # The client repeats what is worth repeating within seconds; a vendor that was down gets two more chances later.
@@ -27,6 +30,8 @@ EXTRACT_RETRIES = 2
 EXTRACT_RETRY_SECONDS = 30
 # Names of final states, besides Completed: each is of the type Failed, so that alerts see it.
 PARTIAL, BLOCKED = "PartialFailure", "Blocked"
+# What ends a night and says by itself what is wrong; a CRM that is down ends it too, in the plan or in the apply.
+STOPPED = (TransformFailed, ApplyStopped, ApiError, ConnectionLost, FieldsMissing, LockHeld, JournalError)
 
 # Progress goes to whoever runs the flow in this process; it is no parameter, because those are stored with the run.
 watcher: list[Progress] = []
@@ -76,10 +81,12 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
     mode = mode or night.policy.mode
     try:
         ended = _run(night, mode)
-    except (TransformFailed, ApplyStopped) as error:
+    except STOPPED as error:
         ended = Outcome(night.as_of, night.known_at, mode, "failed", f"The night stopped: {error}")
+        _artifacts(ended, None)
     except BlockedPlan as error:
         ended = Outcome(night.as_of, night.known_at, mode, "blocked", f"Nothing was written: {error}.")
+        _artifacts(ended, None)
     outcome.save(night.settings, ended)
     return _state(ended)
 
