@@ -519,10 +519,14 @@ def test_the_doctor_names_every_missing_scope_and_property(hub, chosen, tmp_path
     assert source.check(job_for(source, chosen).api, chosen) == []
     fault(hub, "403", "/crm/owners")
     fault(hub, "403", f"/crm/objects/{VERSION}/contacts")
+    fault(hub, "403", f"/crm/objects/{VERSION}/tasks/batch/update")
+    fault(hub, "403", f"/crm/properties/{VERSION}/deals/batch/create")
     problems = source.check(job_for(source, chosen).api, chosen)
     assert [p.partition("; ")[2] for p in problems] == [
         "give the token the scope crm.objects.contacts.read",
         "give the token the scope crm.objects.owners.read",
+        "give the token the scope crm.objects.contacts.write",
+        "give the token the scope crm.schemas.deals.write",
     ]
     other = settings_at(hub, tmp_path, f'{FAST}[hubspot]\npayment_terms_property = "no_such"\n')
     (problem,) = source.check(job_for(source, other).api, other)

@@ -413,16 +413,24 @@ def url(options: Mapping[str, Any], kind: str, record_id: str) -> str | None:
 
 
 def check(api: Api, settings: Settings) -> list[str]:
-    """What keeps this vendor from being read, one sentence with its fix for each; empty: nothing."""
+    """What keeps this vendor from being read and written, one sentence with its fix for each; empty: nothing.
+
+    A scope for writing shows by a batch without inputs, which changes nothing.
+    """
+    asked = {scope: lambda path=path: api.get(path, {"limit": 1}, label="doctor") for scope, path in _SCOPES.items()}
+    if settings.get("writeback", "mode") != "off":
+        asked |= {scope: lambda path=path: api.post(path, {"inputs": []}, label="doctor") for scope, path in _WRITE_SCOPES.items()}
     problems = []
-    for scope, path in _SCOPES.items():
+    for scope, ask in asked.items():
         try:
-            api.get(path, {"limit": 1}, label="doctor")
+            ask()
         except ApiError as error:
-            fix = f"give the token the scope {scope}" if error.status == 403 else error.remedy or "see the message"
-            problems.append(f"hubspot: {path} answered {error.status}; {fix}")
             if error.status == 401:
-                return problems
+                return [str(error)]
+            if error.status == 403:
+                problems.append(f"{error.request} answered 403; give the token the scope {scope}")
+            elif error.status != 400 or scope in _SCOPES:  # a batch without inputs may be refused as such
+                problems.append(str(error))
     return problems or _missing_properties(api, settings)
 
 
@@ -433,6 +441,15 @@ _SCOPES = {
     "crm.objects.line_items.read": f"crm/objects/{VERSION}/line_items",
     "crm.objects.owners.read": f"crm/owners/{VERSION}",
     "multi-currency-read": f"settings/currencies/{VERSION}/company-currency",
+}
+
+
+_WRITE_SCOPES = {
+    "crm.objects.companies.write": f"crm/objects/{VERSION}/companies/batch/update",
+    "crm.objects.deals.write": f"crm/objects/{VERSION}/deals/batch/update",
+    "crm.objects.contacts.write": f"crm/objects/{VERSION}/tasks/batch/update",
+    "crm.schemas.companies.write": f"crm/properties/{VERSION}/companies/batch/create",
+    "crm.schemas.deals.write": f"crm/properties/{VERSION}/deals/batch/create",
 }
 
 

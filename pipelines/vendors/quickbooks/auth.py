@@ -47,6 +47,7 @@ class RotatingToken:
         self._api = Api(host, vendor="quickbooks sign-in", auth=_Client(client_id, client_secret), retry=retry, remedies={
             400: "the refresh token is no longer valid: connect the app again and set QUICKBOOKS_REFRESH_TOKEN",
             401: "check QUICKBOOKS_CLIENT_ID and QUICKBOOKS_CLIENT_SECRET",
+            403: "check that the app may use the accounting scope",
         })
         self._first, self._realm, self._store = first_refresh_token, realm_id, store
         self._access = ""
