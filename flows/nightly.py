@@ -14,7 +14,7 @@ from flows.when import tonight
 from pipelines import night as steps
 from pipelines import outcome, publish, settings
 from pipelines.extract import ExtractFailed, Receipt
-from pipelines.http import ApiError, ConnectionLost
+from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.night import Night, Progress
 from pipelines.outcome import Outcome
 from pipelines.report import build as report
@@ -31,7 +31,7 @@ EXTRACT_RETRY_SECONDS = 30
 # Names of final states, besides Completed: each is of the type Failed, so that alerts see it.
 PARTIAL, BLOCKED = "PartialFailure", "Blocked"
 # What ends a night and says by itself what is wrong; a CRM that is down ends it too, in the plan or in the apply.
-STOPPED = (TransformFailed, ApplyStopped, ApiError, ConnectionLost, FieldsMissing, LockHeld, JournalError)
+STOPPED = (TransformFailed, ApplyStopped, ApiError, ConnectionLost, BudgetSpent, FieldsMissing, LockHeld, JournalError)
 
 # Progress goes to whoever runs the flow in this process; it is no parameter, because those are stored with the run.
 watcher: list[Progress] = []
@@ -126,7 +126,8 @@ def _extract(night: Night) -> list[Receipt]:
         elif isinstance(result, BaseException):
             raise result
         receipts.append(result)
-        _announce(f"{slug}: {result.status}, {sum(result.calls.values())} calls, {sum(result.rows.values())} rows {result.message}")
+        _announce(f"{slug}: {result.status}, {sum(result.calls.values())} calls (forecast: {result.forecast}), "
+                  f"{sum(result.rows.values())} rows {result.message}")
     return receipts
 
 

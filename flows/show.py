@@ -19,7 +19,7 @@ MAX_ROWS = 40
 EXIT_CODES = {
     "BlockedPlan": 3, "PlanFileError": 2, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2, "OSError": 1,
     "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "TransformFailed": 1, "ExtractFailed": 1, "ApiError": 1,
-    "ConnectionLost": 1, "ForeignHost": 1, "WriteRefused": 1, "WarehouseBusy": 1,
+    "ConnectionLost": 1, "BudgetSpent": 1, "ForeignHost": 1, "WriteRefused": 1, "WarehouseBusy": 1,
 }
 
 
@@ -69,9 +69,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], limit: int = MA
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Any]:
-    """Bars on standard error while a terminal is there; yields what a step reports its progress to."""
-    if quiet or not sys.stderr.isatty():
+    """Bars on standard error while a terminal is there, else only sentences; yields what a step reports its progress to."""
+    if quiet:
         yield lambda what, done, total: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: print(text(what), file=sys.stderr) if total == 0 else None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -81,6 +84,9 @@ def progress(*, quiet: bool) -> Iterator[Any]:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int | None) -> None:
+            if total == 0:
+                bars.console.print(text(what), markup=False, highlight=False)
+                return
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
@@ -100,11 +106,6 @@ def fields(document: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     return "\n".join(lines)
 
 
-def receipt_document(receipt: Any) -> dict[str, Any]:
-    return {"source": receipt.source, "status": receipt.status, "message": receipt.message, "notes": list(receipt.notes),
-            "calls": dict(receipt.calls), "rows": dict(receipt.rows)}
-
-
 def receipts(found: Sequence[Any]) -> str:
     """Calls by vendor and object, and what they brought."""
     lines = []
@@ -112,7 +113,8 @@ def receipts(found: Sequence[Any]) -> str:
         calls = ", ".join(f"{name} {count}" for name, count in one.calls.items())
         lines.append(f"{one.source}: {one.status}{': ' + text(one.message) if one.message else ''}")
         if one.calls:
-            lines.append(f"  {sum(one.calls.values())} calls: {calls}")
+            budget = f" of {one.forecast.budget:,} allowed" if one.forecast and one.forecast.budget else ""
+            lines.append(f"  {sum(one.calls.values())} calls{budget}: {calls}")
             lines.append(f"  {sum(one.rows.values())} rows: " + ", ".join(f"{name} {rows}" for name, rows in one.rows.items() if rows))
         lines += [f"  note: {text(note)}" for note in one.notes]
     return "\n".join(lines)

@@ -11,20 +11,21 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from pipelines import landing
-from pipelines.http import redact
+from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
 from pipelines.settings import Settings
 
 LEDGER_OF_LOADS = "raw_crossfoot"
+# `night` is the business date that the calls were made for; `calls_by_object` and `cursor` are JSON.
 LOADS = Table("loads", {
     "source": "text", "known_at": "timestamp", "status": "text", "message": "text", "calls": "integer", "rows": "integer",
-    "cursor": "text",
+    "cursor": "text", "night": "date", "calls_by_object": "text",
 })
 # Resources of a vendor one after the other (deletions follow the reads they correct); the load's id on every row.
 DLT_SETTINGS = {
@@ -39,8 +40,26 @@ _landing = threading.Lock()
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """The calls that a vendor's reading will take, and may take (0: any number), in one night; `used` were made before.
+
+    `calls` is None before the first night of a vendor that cannot say how much it holds.
+    """
+
+    calls: int | None
+    budget: int
+    used: int = 0
+
+    def __str__(self) -> str:
+        about = "an unknown number of calls" if self.calls is None else f"about {self.calls:,} calls"
+        allowed = f" of the {self.budget:,} allowed for the night" if self.budget else ""
+        return about + allowed + (f", {self.used:,} of them used before" if self.used else "")
+
+
+@dataclass(frozen=True)
 class Receipt:
-    """What one vendor's extraction did: `status` complete, failed or replayed; calls by object; rows by raw table."""
+    """What one vendor's extraction did: `status` complete, partial (its calls were used up), failed or replayed; calls by
+    object; rows by raw table; what was forecast."""
 
     source: str
     status: str
@@ -48,15 +67,22 @@ class Receipt:
     rows: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     message: str = ""
+    forecast: Forecast | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The receipt as plain JSON values."""
+        return {**asdict(self), "calls": dict(self.calls), "rows": dict(self.rows), "notes": list(self.notes)}
 
 
 def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, tokens: Any,
-            on_rows: Callable[[str, int], None] = lambda table, rows: None) -> Receipt:
-    """Reads a vendor's changes since its last complete night and lands them in raw_<slug>, stamped `known_at`.
+            on_rows: Callable[[str, int], None] = lambda table, rows: None,
+            on_forecast: Callable[[Forecast], None] = lambda forecast: None) -> Receipt:
+    """Reads a vendor's changes since its last night and lands them in raw_<slug>, stamped `known_at`.
 
-    A night that was already heard (its known_at is not after the last complete one) is replayed from raw: nothing is
-    called. A vendor that fails is recorded as failed and raises ExtractFailed; what it had landed by then stays, as
-    versions that the next night repeats.
+    A night that was already heard (its known_at is not after the last one) is replayed from raw: nothing is called. A
+    vendor whose calls are used up is recorded as partial: what came is kept, the next night goes on from there. One that
+    fails is recorded as failed and raises ExtractFailed; what it had landed by then stays, as versions that the next night
+    repeats.
     """
     from dlt.pipeline.exceptions import PipelineStepFailed  # late: dlt takes two seconds to load
 
@@ -65,18 +91,40 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     last = last_load(settings, slug)
     if last and last.known_at >= known_at:
         return Receipt(slug, "replayed", message=f"already heard up to {last.known_at:%Y-%m-%d %H:%M}Z: nothing was called")
-    api = vendor.connect(settings, tokens)
-    job = Job(api, settings, as_of, known_at, last.cursors if last else {}, lambda table: known_ids(settings, slug, table), on_rows)
+    job = Job(
+        vendor.connect(settings, tokens), settings, as_of, known_at, last.cursors if last else {},
+        lambda table: known_ids(settings, slug, table), on_rows,
+        known=lambda table, columns: known_values(settings, slug, table, columns),
+    )
+    forecast = None
     try:
+        forecast = _forecast(slug, vendor, job)
+        on_forecast(forecast)
         _load(slug, vendor.source(job), settings)
-    except PipelineStepFailed as error:
+    except (PipelineStepFailed, ApiError, ConnectionLost) as error:
         cause = _cause(error)
         message = redact(str(cause)) or type(cause).__name__
-        record_load(settings, slug, known_at, "failed", message, api.calls.total(), sum(job.rows.values()), {})
-        raise ExtractFailed(Receipt(slug, "failed", dict(api.calls), job.rows, tuple(job.notes), message)) from cause
-    record_load(settings, slug, known_at, "complete", "", api.calls.total(), sum(job.rows.values()),
-                {**job.cursors, **job.next_cursors})
-    return Receipt(slug, "complete", dict(api.calls), job.rows, tuple(job.notes))
+        record_load(settings, slug, job, "failed", message, {})
+        raise ExtractFailed(Receipt(slug, "failed", dict(job.api.calls), job.rows, tuple(job.notes), message, forecast)) from cause
+    status, cursors = "partial" if job.spent else "complete", {**job.cursors, **job.next_cursors}
+    if job.spent and last and cursors == last.cursors:
+        job.spent += f"; they do not suffice for one round over every object: raise [{slug}] max_calls_per_night"
+    record_load(settings, slug, job, status, job.spent, cursors)
+    return Receipt(slug, status, dict(job.api.calls), job.rows, tuple(job.notes), job.spent, forecast)
+
+
+def _forecast(slug: str, vendor: Any, job: Job) -> Forecast:
+    """Opens the night's call budget and says what the reading will take: what the last whole night took, or before the
+    first one what the vendor says it holds. Counting costs calls too."""
+    budget = job.settings.get(slug, "max_calls_per_night")
+    used, last = calls_of_night(job.settings, slug, job.as_of), calls_of_last_night(job.settings, slug)
+    if budget:
+        job.api.allow(budget, used)
+    try:
+        counted = sum(vendor.forecast(job).values()) if last is None and hasattr(vendor, "forecast") else last
+    except BudgetSpent:
+        counted = None
+    return Forecast(counted, budget, used)
 
 
 class ExtractFailed(Exception):
@@ -90,41 +138,60 @@ class ExtractFailed(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """The newest complete load of a vendor."""
+    """The newest load of a vendor that was not a failure."""
 
     known_at: datetime
     cursors: Mapping[str, str]
 
 
 def last_load(settings: Settings, slug: str) -> Load | None:
-    """How far the vendor has been heard; None before its first complete night."""
-    with landing.connect(settings.warehouse) as connection:
-        found = connection.execute(
-            f"SELECT known_at, cursor FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND status = 'complete' "
-            "ORDER BY known_at DESC LIMIT 1", [slug],
-        ).fetchone()
-    return Load(found[0], json.loads(found[1])) if found else None
+    """How far the vendor has been heard; None before its first night."""
+    found = _ask(settings, f"SELECT known_at, cursor FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND status <> 'failed' "
+                 "ORDER BY known_at DESC LIMIT 1", slug)
+    return Load(found[0][0], json.loads(found[0][1])) if found else None
 
 
-def record_load(settings: Settings, slug: str, known_at: datetime, status: str, message: str, calls: int, rows: int,
-                cursors: Mapping[str, str]) -> None:
-    """Adds a line to the ledger of loads; the cursors of a complete one are where the next night starts."""
+def calls_of_night(settings: Settings, slug: str, night: date) -> int:
+    """Calls that were made for a business date already, by nights that failed or were run again."""
+    return int(_ask(settings, f"SELECT coalesce(sum(calls), 0) FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND night = ?",
+                    slug, night)[0][0])
+
+
+def calls_of_last_night(settings: Settings, slug: str) -> int | None:
+    """Calls of the newest complete load; None before the first."""
+    found = _ask(settings, f"SELECT calls FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND status = 'complete' "
+                 "ORDER BY known_at DESC LIMIT 1", slug)
+    return found[0][0] if found else None
+
+
+def record_load(settings: Settings, slug: str, job: Job, status: str, message: str, cursors: Mapping[str, str]) -> None:
+    """Adds a line to the ledger of loads; the cursors of one that did not fail are where the next night starts."""
+    calls = dict(job.api.calls) if job.api else {}
     with _landing, landing.connect(settings.warehouse) as connection:
         connection.execute(
-            f"INSERT INTO {LEDGER_OF_LOADS}.loads (source, known_at, status, message, calls, rows, cursor, _landed_at, _deleted) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, false)",
-            [slug, known_at, status, message, calls, rows, json.dumps(dict(cursors)), known_at],
+            f"INSERT INTO {LEDGER_OF_LOADS}.loads (source, known_at, status, message, calls, rows, cursor, night, calls_by_object, "
+            "_landed_at, _deleted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
+            [slug, job.known_at, status, message, sum(calls.values()), sum(job.rows.values()), json.dumps(dict(cursors)), job.as_of,
+             json.dumps(calls), job.known_at],
         )
 
 
 def known_ids(settings: Settings, slug: str, table: str) -> set[str]:
     """The ids that raw_<slug>.<table> holds and whose newest landing is not a deletion."""
+    return set(known_values(settings, slug, table, []))
+
+
+def known_values(settings: Settings, slug: str, table: str, columns: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """The newest values of these columns by id, of the records that are not deleted."""
+    names = "".join(f', "{column}"' for column in columns)
+    rows = _ask(settings, f'SELECT id{names} FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY _landed_at DESC, '
+                f'_deleted DESC) AS age FROM "raw_{slug}"."{table}") WHERE age = 1 AND NOT _deleted')
+    return {row[0]: row[1:] for row in rows}
+
+
+def _ask(settings: Settings, query: str, *values: Any) -> list[tuple[Any, ...]]:
     with landing.connect(settings.warehouse) as connection:
-        found = connection.execute(
-            f'SELECT id FROM (SELECT id, _deleted, row_number() OVER (PARTITION BY id ORDER BY _landed_at DESC, _deleted DESC) '
-            f'AS age FROM "raw_{slug}"."{table}") WHERE age = 1 AND NOT _deleted'
-        ).fetchall()
-    return {row[0] for row in found}
+        return connection.execute(query, list(values)).fetchall()
 
 
 def land_journal(settings: Settings, journal_source: Any, journal: Any, *, as_of: date, known_at: datetime,
@@ -134,7 +201,7 @@ def land_journal(settings: Settings, journal_source: Any, journal: Any, *, as_of
     last = last_load(settings, slug)
     job = Job(None, settings, as_of, known_at, last.cursors if last else {}, lambda table: set())
     _load(slug, journal_source.source(job, journal), settings)
-    record_load(settings, slug, known_at, "complete", "", 0, sum(job.rows.values()), {"journal": started.isoformat()})
+    record_load(settings, slug, job, "complete", "", {"journal": started.isoformat()})
 
 
 def prepare_warehouse(settings: Settings, tables: Mapping[str, Iterable[Table]]) -> None:

@@ -14,6 +14,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.http import BudgetSpent
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ def _writable(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def batches(job: Job, tables: Sequence[Table], pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[Any]:
     """Pages of (table name, rows) as dlt items of about BATCH_ROWS rows each. Every table is yielded at least once, so
-    that it exists even when the vendor returned nothing. `job.rows` counts by table."""
+    that it exists even when the vendor returned nothing. `job.rows` counts by table. Where the vendor's calls end in the
+    middle, what came before is kept and `job.spent` says so."""
     import dlt
 
     by_name = {table.name: table for table in tables}
@@ -197,7 +199,7 @@ def batches(job: Job, tables: Sequence[Table], pages: Iterable[tuple[str, list[d
         job.rows[name] += len(rows)
         return dlt.mark.with_table_name(arrow(by_name[name], rows, job.known_at), name)
 
-    for name, rows in pages:
+    for name, rows in _until_spent(job, pages):
         waiting[name].extend(rows)
         job.on_rows(name, len(rows))
         if len(waiting[name]) >= BATCH_ROWS:
@@ -207,12 +209,29 @@ def batches(job: Job, tables: Sequence[Table], pages: Iterable[tuple[str, list[d
             yield flush(name)
 
 
+def _until_spent(job: Job, pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    try:
+        yield from pages
+    except BudgetSpent as spent:
+        job.spent = str(spent)
+
+
 def ensure_tables(connection: duckdb.DuckDBPyConnection, dataset: str, tables: Iterable[Table]) -> None:
-    """Creates what is missing, so that the models need no switch for a vendor that was never read."""
+    """Creates what is missing, columns of an older version's tables too, so that the models need no switch for a vendor
+    that was never read."""
     connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{dataset}"')
+    there = set(connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = ?", [dataset]).fetchall())
+    existing = {name for name, _ in there}
     for table in tables:
-        columns = ", ".join(f'"{name}" {_SQL_TYPES[kind]}' for name, kind in {**table.columns, **_LANDED}.items())
-        connection.execute(f'CREATE TABLE IF NOT EXISTS "{dataset}"."{table.name}" ({columns}, "_dlt_load_id" VARCHAR)')
+        columns = {name: _SQL_TYPES[kind] for name, kind in {**table.columns, **_LANDED}.items()} | {"_dlt_load_id": "VARCHAR"}
+        if table.name not in existing:
+            listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+            connection.execute(f'CREATE TABLE "{dataset}"."{table.name}" ({listed})')
+            continue
+        for name, kind in columns.items():
+            if (table.name, name) not in there:
+                connection.execute(f'ALTER TABLE "{dataset}"."{table.name}" ADD COLUMN "{name}" {kind}')
 
 
 class WarehouseBusy(Exception):
@@ -250,6 +269,8 @@ class Job:
     cursors: Mapping[str, str]
     known_ids: Callable[[str], set[str]]
     on_rows: Callable[[str, int], None] = lambda table, rows: None
+    known: Callable[[str, Sequence[str]], dict[str, tuple[Any, ...]]] = lambda table, columns: {}
+    spent: str = ""
     next_cursors: dict[str, str] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

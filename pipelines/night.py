@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from pipelines import extract, guard, landing, transform
-from pipelines.extract import Receipt
+from pipelines.extract import Forecast, Receipt
 from pipelines.landing import Table
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
@@ -40,7 +40,8 @@ FIELD_NAMES = frozenset(field.name for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS))
 # Which night the models in the warehouse are of: one row, beside the raw tables.
 BUILDS = Table("builds", {"as_of": "date", "known_at": "timestamp", "status": "text"})
 
-Progress = Callable[[str, int, int | None], None]  # what is counted, how many so far, of how many (None: unknown)
+# What is counted, how many so far, of how many (None: unknown; 0: nothing is counted, the text is a sentence to show).
+Progress = Callable[[str, int, int | None], None]
 
 
 def silent(what: str, done: int, total: int | None) -> None:
@@ -108,9 +109,12 @@ def extract_vendor(night: Night, slug: str) -> Receipt:
         done[table] = done.get(table, 0) + rows
         night.on_progress(f"{slug} {table}", done[table], None)
 
+    def on_forecast(forecast: Forecast) -> None:
+        night.on_progress(f"{slug}: {forecast}", 0, 0)
+
     with open_journal(night.settings) as journal:
         return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at,
-                               tokens=Tokens(journal, night.now), on_rows=on_rows)
+                               tokens=Tokens(journal, night.now), on_rows=on_rows, on_forecast=on_forecast)
 
 
 def extract_vendors(night: Night, slugs: Sequence[str]) -> list[Receipt]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # `crossfoot status` reads this file's document and has a sec
 FILE = "last_night.json"
 # Reasons to hold back are sentences that end in details; this many different ones are shown.
 MAX_REASONS = 12
+# What a receipt's status says of a source that was not read to its end.
+LACKING = {"failed": "could not be read", "partial": "was read in part"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Outcome:
         return {
             "as_of": self.as_of.isoformat(), "known_at": self.known_at.isoformat(), "mode": self.mode, "state": self.state,
             "sentence": self.sentence,
-            "vendors": {receipt.source: {"status": receipt.status, "message": receipt.message, "notes": list(receipt.notes),
-                                         "calls": dict(receipt.calls), "rows": dict(receipt.rows)} for receipt in self.receipts},
+            "vendors": {receipt.source: {key: value for key, value in receipt.document().items() if key != "source"}
+                        for receipt in self.receipts},
             "plan": self.plan and plan_document(self.plan, self.plan_path),
             "applied": self.applied and applied_document(self.applied),
             "published": self.published and str(self.published),
@@ -90,12 +92,13 @@ def sentence(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | No
 
     `blocks` are the guards' (the night itself is doubtful); those of the plan forbid only the writing.
     """
-    failed = [receipt for receipt in receipts if receipt.status == "failed"]
+    lacking = [receipt for receipt in receipts if receipt.status in LACKING]
     reasons = plan.blocks if plan is not None else blocks
-    if failed:
-        named = "; ".join(f"{receipt.source} could not be read ({receipt.message})" for receipt in failed)
+    if lacking:
+        named = "; ".join(f"{receipt.source} {LACKING[receipt.status]} ({receipt.message})" for receipt in lacking)
+        mend = "mend that and run the night again" if any(one.status == "failed" for one in lacking) else "the next night reads on"
         stopped = f" Nothing was written: {'; '.join(reasons)}." if reasons and (blocks or mode == "apply") else ""
-        return "partial", f"{named}: what depends on it is left as it was; mend that and run the night again.{stopped}"
+        return "partial", f"{named}: what depends on it is left as it was; {mend}.{stopped}"
     if mode == "off" or plan is None:
         return ("blocked", f"The night is doubtful: {'; '.join(blocks)}.") if blocks else ("complete", "Write-back is off.")
     if blocks or (plan.blocks and mode == "apply"):

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from extract_fixture import DAY, NIGHT, MemoryTokens, calls, clear, fault, settings_at
+from extract_fixture import DAY, FAST, NIGHT, MemoryTokens, calls, clear, fault, settings_at
 from sandbox_fixture import control, running_sandbox
 
 from pipelines import extract, landing
@@ -91,6 +91,14 @@ def loads(settings, slug: str) -> list[tuple]:
     )
 
 
+_stores: dict[Path, MemoryTokens] = {}
+
+
+def tokens_of(settings) -> MemoryTokens:
+    """The token store that belongs to a data folder."""
+    return _stores.setdefault(settings.data_dir, MemoryTokens())
+
+
 @pytest.fixture(scope="module")
 def heard(running, tmp_path_factory):
     """(settings, receipts, progress) of a first night of both vendors, side by side."""
@@ -165,6 +173,68 @@ def test_the_ledger_of_loads_holds_the_night_and_where_the_next_one_starts(heard
     assert cursors["deals"].startswith("2026-06-30T21:5"), "the sandbox's own time, less the lag"
     assert {"cdc", "Customer", "Invoice", "Payment"} <= extract.last_load(settings, "quickbooks").cursors.keys()
     assert extract.last_load(settings, "nobody") is None
+
+
+# --- The call budget
+
+
+def allowed(url: str, folder: Path, calls: int, slug: str = "quickbooks"):
+    return settings_at(url, folder, f"{FAST}[{slug}]\nmax_calls_per_night = {calls}\n")
+
+
+SMALL_PAGES = {
+    "hubspot": {"search": 20, "list": 100, "owners": 500, "associations": 40, "batch": 100},
+    "quickbooks": {"query": 40, "cdc": 1000},
+}
+ALLOWED = {"hubspot": 15, "quickbooks": 13}
+
+
+@pytest.mark.parametrize("slug", SOURCES)
+def test_a_budget_is_never_exceeded_and_night_after_night_everything_is_heard(heard, url, tmp_path, monkeypatch, slug):
+    monkeypatch.setattr(SOURCES[slug], "CARD", replace(SOURCES[slug].CARD, page_sizes=SMALL_PAGES[slug]))
+    settings, receipts = allowed(url, tmp_path, ALLOWED[slug], slug), []
+    while not receipts or receipts[-1].status == "partial":
+        assert len(receipts) < 9, "no night came to an end"
+        clear(url)
+        at = timedelta(days=len(receipts))
+        receipts.append(extract.extract(slug, settings, as_of=DAY + at, known_at=NIGHT + at, tokens=tokens_of(settings)))
+        asked = [call for call in calls(url, slug) if not call["path"].endswith("bearer")]
+        assert len(asked) == sum(receipts[-1].calls.values()) <= ALLOWED[slug]
+    assert len(receipts) > 1
+    assert receipts[0].message == f"{slug}: the night's {ALLOWED[slug]} calls are used up; the rest follows next night"
+    assert [row[1] for row in loads(settings, slug)] == ["partial"] * (len(receipts) - 1) + ["complete"]
+    here, there = contents(settings, slug), contents(heard[0], slug)
+    of_its_night = ("aged_receivables",)
+    assert {name: here[name] ^ there[name] for name in here if name not in of_its_night and here[name] != there[name]} == {}
+
+
+def test_a_night_that_is_run_again_has_only_what_is_left(url, tmp_path):
+    settings = allowed(url, tmp_path, 6)
+    assert night("quickbooks", settings, tokens=tokens_of(settings)).status == "partial"
+    clear(url)
+    again = night("quickbooks", settings, NIGHT + timedelta(minutes=1), tokens=tokens_of(settings))
+    assert (again.status, again.calls, again.forecast.used) == ("partial", {}, 6)
+    assert [call for call in calls(url, "quickbooks") if not call["path"].endswith("bearer")] == []
+    assert again.message.endswith("do not suffice for one round over every object: raise [quickbooks] max_calls_per_night")
+
+
+def test_a_failed_try_counts_against_the_night(url, tmp_path):
+    settings = allowed(url, tmp_path, 9)
+    fault(url, "403", "Customer", vendor="quickbooks")
+    with pytest.raises(ExtractFailed):
+        night("quickbooks", settings, tokens=tokens_of(settings))
+    again = night("quickbooks", settings, tokens=tokens_of(settings))
+    assert again.forecast.used > 0 and sum(again.calls.values()) + again.forecast.used == 9
+
+
+def test_the_forecast_is_what_the_last_whole_night_took(url, tmp_path):
+    settings, told = settings_at(url, tmp_path), []
+    for at in (NIGHT, NEXT):
+        receipt = extract.extract("quickbooks", settings, as_of=at.date(), known_at=at, tokens=tokens_of(settings), on_forecast=told.append)
+    first, second = told
+    assert str(first) == "an unknown number of calls"
+    assert str(second) == f"about {sum(receipt.calls.values()) - 1} calls", "the first night has no deletions to ask for"
+    assert str(extract.Forecast(1200, 4500, 30)) == "about 1,200 calls of the 4,500 allowed for the night, 30 of them used before"
 
 
 def test_a_night_that_was_heard_already_is_replayed_without_a_call(heard, url):

@@ -7,7 +7,7 @@ import pytest
 from extract_fixture import FAST, NIGHT, settings_at
 
 from pipelines import extract, guard, landing
-from pipelines.landing import Table
+from pipelines.landing import Job, Table
 
 FLOOR = Decimal("0.8")
 TABLES = [
@@ -45,6 +45,10 @@ def test_the_sentence_says_what_fell_how_far_and_what_to_do():
     ]
 
 
+def recorded(found, at: datetime, status: str) -> None:
+    extract.record_load(found, "hubspot", Job(None, found, at.date(), at, {}, lambda table: set()), status, "", {})
+
+
 @pytest.fixture
 def warehouse(tmp_path):
     """Settings whose warehouse has empty raw tables of a CRM, and `land(rows, at)`."""
@@ -59,7 +63,7 @@ def warehouse(tmp_path):
                     [[str(one), at, deleted] for one in ids],
                 )
         if complete:
-            extract.record_load(found, "hubspot", at, "complete", "", 1, 1, {})
+            recorded(found, at, "complete")
 
     return found, land
 
@@ -92,8 +96,8 @@ def test_a_failed_night_in_between_is_not_compared_with(warehouse):
     found, land = warehouse
     land(BEFORE - timedelta(days=1), range(40))
     land(BEFORE, range(20), deleted=True, complete=False)
-    extract.record_load(found, "hubspot", BEFORE, "failed", "cut off", 1, 20, {})
-    extract.record_load(found, "hubspot", NIGHT, "complete", "", 1, 0, {})
+    recorded(found, BEFORE, "failed")
+    recorded(found, NIGHT, "complete")
     (sentence,) = guard.shrunk(found, NIGHT)
     assert "fell from 40 to 20" in sentence
 

@@ -270,6 +270,17 @@ def test_tables_made_here_and_tables_made_by_dlt_are_the_same(tmp_path, first):
     assert read(path, "SELECT count(*) FROM raw_acme.others") == [(0,)]
 
 
+def test_a_table_of_an_older_version_gets_the_columns_that_it_lacks(tmp_path):
+    path = tmp_path / "w.duckdb"
+    with landing.connect(path) as connection:
+        landing.ensure_tables(connection, "raw_acme", [Table("things", {"id": "text"})])
+        connection.execute("INSERT INTO raw_acme.things (id) VALUES ('old')")
+        landing.ensure_tables(connection, "raw_acme", [TABLE])
+    load(path, [EVERYTHING])
+    assert read(path, "SELECT id, amount FROM raw_acme.things ORDER BY amount NULLS FIRST") == [
+        ("old", None), (EVERYTHING["id"], EVERYTHING["amount"])]
+
+
 def test_landing_again_adds_versions_and_never_replaces_one(tmp_path):
     path = tmp_path / "w.duckdb"
     load(path, [{"id": "1", "amount": Decimal(1)}, landing.deletion(TABLE, "2")])

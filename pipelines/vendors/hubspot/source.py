@@ -144,16 +144,21 @@ def deals(job: Job) -> Pages:
                   "hs_deal_stage_probability", "hs_is_closed_won", "hs_is_closed", "hubspot_owner_id", "dealtype",
                   "hs_merged_object_ids", *(options[f"{name}_property"] for name in
                                             ("invoice_numbers", "payment_terms", "contract_start", "contract_end"))]
-    ids: list[str] = []
-    for page in changed(job, "deals", filter(None, properties), "hs_lastmodifieddate"):
-        ids += [record["id"] for record in page]
-        yield "deals", [deal_row(record, job, options) for record in page] + merged(page, TABLES["deals"])
-        while len(ids) >= CARD.page_sizes["associations"]:
-            group, ids = ids[: CARD.page_sizes["associations"]], ids[CARD.page_sizes["associations"] :]
-            yield from deal_associations(job.api, group)
-    if ids:
-        yield from deal_associations(job.api, ids)
+    # Deals wait for their associations: a night that is cut off between the two must read both again.
+    waiting: list[Row] = []
+    for page in changed(job, "deals", filter(None, properties), "hs_lastmodifieddate", waiting):
+        waiting += page
+        if len(waiting) >= CARD.page_sizes["associations"] or not page:
+            yield from with_associations(job, waiting, options)
+            waiting.clear()
     yield from archived(job, "deals")
+
+
+def with_associations(job: Job, records: Sequence[Row], options: Mapping[str, Any]) -> Pages:
+    """Deals with their companies and line items. The associations come first: they may be what the calls do not suffice for."""
+    for group in chunks([record["id"] for record in records], CARD.page_sizes["associations"]):
+        yield from deal_associations(job.api, group)
+    yield "deals", [deal_row(record, job, options) for record in records] + merged(records, TABLES["deals"])
 
 
 def line_items(job: Job) -> Pages:
@@ -178,22 +183,36 @@ def currencies(job: Job) -> Pages:
     yield "exchange_rates", [rate_row(rate) for rate in rates]
 
 
-def changed(job: Job, kind: str, properties: Iterable[str], modified: str) -> Iterator[list[Row]]:
-    """Pages of the records that changed since the last night, in the order of their ids.
+def changed(job: Job, kind: str, properties: Iterable[str], modified: str, waiting: Sequence[Row] = ()) -> Iterator[list[Row]]:
+    """Pages of the records that changed since the last night, in the order of their ids, and an empty one at the end.
 
-    The next night starts from the vendor's own time at the first answer, less the lag of the search index.
+    The next night starts from the vendor's own time at the first answer, less the lag of the search index. A night that is
+    cut off keeps the id that it reached (none while the caller still has records `waiting`): the next one reads on from
+    there, and then what changed among the ids before.
     """
-    since = job.cursors.get(kind)
-    names = [*properties, modified]
-    last, repeats = 0, 0
+    names, resumed = [*properties, modified], True
+    while resumed:
+        cursors = {**job.cursors, **job.next_cursors}
+        since, started = cursors.get(kind), cursors.get(f"{kind}_started")
+        last, resumed = int(cursors.get(f"{kind}_last", 0)), bool(started)
+        for results, answered in searched(job.api, kind, since, last, names):
+            started = started or next_cursor(answered, job, since)
+            yield results
+            last = max([last, *(int(record["id"]) for record in results)])
+            if not waiting:
+                job.next_cursors |= {f"{kind}_last": str(last), f"{kind}_started": started}
+        yield []
+        job.next_cursors |= {kind: started or since or "", f"{kind}_last": "0", f"{kind}_started": ""}
+
+
+def searched(api: Api, kind: str, since: str | None, last: int, names: Sequence[str]) -> Iterator[tuple[list[Row], str | None]]:
+    """(records, the vendor's time) of each page of the search for ids above `last`."""
+    repeats = 0
     for _ in range(MAX_PAGES):
-        response = job.api.post(f"crm/objects/{VERSION}/{kind}/search", search_body(since, last, names),
-                                safe=True, label=kind)
-        if kind not in job.next_cursors:
-            job.next_cursors[kind] = next_cursor(response.headers.get("Date"), job, since)
+        response = api.post(f"crm/objects/{VERSION}/{kind}/search", search_body(since, last, names), safe=True, label=kind)
         # A page may hold a record twice; counted twice, it would make the last page look complete too early.
         results = list({record["id"]: record for record in response.json["results"]}.values())
-        yield results
+        yield results, response.headers.get("Date")
         newest = max((int(record["id"]) for record in results), default=last)
         if response.json["total"] <= len(results) and newest >= last:
             return
