@@ -64,10 +64,13 @@ def sandbox(
     latency_ms: Annotated[int, typer.Option(help="Delay each answer by this.", min=0)] = 0,
     rate_limits: Annotated[bool, typer.Option("--rate-limits/--no-rate-limits", help="Apply the vendors' published limits.")] = True,
 ) -> None:
-    """Serve every vendor's API on this machine, over one invented company."""
+    """Serve every vendor's API on this machine, over one invented company whose records name each other in the ids of the
+    configured CRM and ledger."""
     from pipelines.sandbox.server import serve
 
-    serve(port=port, accounts=accounts, seed=seed, records=records, latency_ms=latency_ms, rate_limits=rate_limits)
+    vendors = chosen.settings.values["vendors"]
+    serve(port=port, accounts=accounts, seed=seed, records=records, latency_ms=latency_ms, rate_limits=rate_limits,
+          crms=vendors["crms"], ledgers=vendors["ledgers"])
 
 
 @app.command()
@@ -118,7 +121,7 @@ def extract(
     with show.progress(quiet=chosen.json) as on_progress, _alone_on_standard_output():
         night = tonight(loaded, as_of, known_at, on_progress)
         receipts = steps.extract_vendors(night, [vendor] if vendor else loaded.sources)
-    _print({"known_at": night.known_at.isoformat(), "vendors": [show.receipt_document(one) for one in receipts]}, show.receipts(receipts))
+    _print({"known_at": night.known_at.isoformat(), "vendors": [one.document() for one in receipts]}, show.receipts(receipts))
     raise typer.Exit(FAILED if any(one.status == "failed" for one in receipts) else DONE)
 
 

@@ -61,7 +61,15 @@ def variables(settings: Settings, as_of: date, known_at: datetime) -> dict[str, 
 
 def build(settings: Settings, as_of: date, known_at: datetime) -> list[Node]:
     """Builds and tests every model as of the night. Raises TransformFailed unless every node was built and passed."""
-    return invoke(settings, ["build", "--exclude-resource-type", "unit_test"], variables(settings, as_of, known_at))
+    return invoke(settings, ["build", "--exclude-resource-type", "unit_test", *configured(settings)], variables(settings, as_of, known_at))
+
+
+def configured(settings: Settings) -> list[str]:
+    """dbt's options that leave out the models and tests of vendors that are not configured."""
+    others = [slug for slug in settings.secrets if slug not in settings.sources]
+    folders = [f"path:{room}/{slug}" for slug in others for room in ("models/staging", "models/activation", "tests")
+               if (PROJECT / room / slug).is_dir()]
+    return ["--exclude", *folders] if folders else []
 
 
 def prepare(settings: Settings, as_of: date, known_at: datetime) -> None:

@@ -83,7 +83,9 @@ def found_company(world: World) -> None:
     first = add_months(world.today.replace(day=1), -29)
     for month in range(30):
         as_of = add_months(first, month)
-        rate = Decimal("1.05") + Decimal("0.0025") * (month * 7 % 31)
+        # Some vendors quote foreign per base with six decimals: rates are the inverse of such quotes, so that all can say them.
+        quote = (1 / (Decimal("1.05") + Decimal("0.0025") * (month * 7 % 31))).quantize(Decimal("0.000001"))
+        rate = (1 / quote).quantize(Decimal("0.000000000001"))
         world.rates.append(Rate("EUR", world.base_currency, rate, as_of, world.moment(as_of)))
 
 

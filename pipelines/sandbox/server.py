@@ -34,6 +34,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.faults import BadFault, Fault, Faults, parse
 from pipelines.sandbox.limits import Limiter, Rule
+from pipelines.sandbox.references import References, Share
 from pipelines.sandbox.world import World, make_world
 
 MAX_LOGGED_CALLS = 500_000
@@ -47,6 +48,8 @@ Send = Callable[[Message], Awaitable[None]]
 class Sandbox(Protocol):
     """What pipelines/vendors/<slug>/sandbox.py exports as `Sandbox(world, clock, records)`.
 
+    `record_id` gives the vendor's id of a record of the world; text that is no id of the world passes through.
+
     `records` are the lines of each `<raw table>.jsonl` file, in place of the world's; None serves the world.
     `limits` are (name, calls, seconds, predicate on the path below /<slug>). `error` answers with a status: for 429
     `kind` is the name of the limit, otherwise that of the fault. `remove` deletes a record, by default the first one,
@@ -55,6 +58,9 @@ class Sandbox(Protocol):
     """
 
     limits: Sequence[tuple[str, int, int, Callable[[str], bool]]]
+
+    @staticmethod
+    def record_id(kind: str, world_id: str) -> str: ...
 
     def routes(self) -> list[Route]: ...
 
@@ -106,7 +112,10 @@ class Running:
     latency_ms: int
     rate_limits: bool
     monotonic: Callable[[], float]
+    crms: Sequence[str]
+    ledgers: Sequence[str]
     clock: Clock = field(init=False)
+    references: References | None = field(init=False)
     sandboxes: dict[str, Sandbox] = field(init=False)
     limiters: dict[str, Limiter] = field(init=False)
     routers: dict[str, Router] = field(init=False)
@@ -126,6 +135,11 @@ class Running:
     def start(self) -> None:
         """Puts every vendor in front of the world as it is."""
         self.clock = Clock(self.world.today, self.monotonic)
+        self.references = None
+        if self.crms and self.ledgers:
+            ids = {slug: self.vendors[slug].record_id for slug in (self.crms[0], *self.ledgers)}
+            self.references = References(self.world, ids, self.crms[0], self.ledgers)
+            self.world.refer = self.references
         self.faults, self.calls = Faults(), deque(maxlen=MAX_LOGGED_CALLS)
         self.sandboxes = {slug: self._make(slug, make) for slug, make in self.vendors.items()}
         self.routers = {slug: Router(box.routes(), default=_nothing_here) for slug, box in self.sandboxes.items()}
@@ -136,7 +150,9 @@ class Running:
 
     def _make(self, slug: str, make: MakeSandbox) -> Sandbox:
         records = None if self.records is None else self.records.get(slug, {})
-        box = make(self.world, self.clock, records)
+        shared = len(self.ledgers) > 1 and slug in self.ledgers
+        world = Share(self.world, self.ledgers.index(slug), len(self.ledgers)) if shared else self.world
+        box = make(world, self.clock, records)
         strange = sorted(set(records or {}) - set(box.tables()))
         if strange:
             raise BadRecords(f"{slug}/{strange[0]}.jsonl: no such table; tables are {', '.join(sorted(box.tables()))}")
@@ -159,17 +175,24 @@ def build_app(
     latency_ms: int = 0,
     rate_limits: bool = True,
     monotonic: Callable[[], float] = time.monotonic,
+    crms: Sequence[str] | None = None,
+    ledgers: Sequence[str] | None = None,
 ) -> Starlette:
     """The sandbox as a Starlette app; its state is `app.state.running`.
 
     `remake` builds the first day's world again for `POST /_sandbox/reset`, which is refused without it.
     `vendors` maps slug to Sandbox class, all of `pipelines.vendors.VENDORS` without it. `latency_ms` delays every
-    vendor call. `monotonic` replaces the seconds behind clock, limits and search lag.
+    vendor call. `monotonic` replaces the seconds behind clock, limits and search lag. Records name each other in the ids
+    of the first of `crms` and of `ledgers`, by default the first of each side; several ledgers share the customers out,
+    several CRMs hold the same accounts.
     """
+    cards = importlib.import_module("pipelines.vendors").VENDORS
     if vendors is None:
-        vendors = load_vendors(list(importlib.import_module("pipelines.vendors").VENDORS))
+        vendors = load_vendors(list(cards))
     lines = None if records is None else load_records(records, vendors)
-    running = Running(world, remake, vendors, lines, latency_ms, rate_limits, monotonic)
+    first = {side: [slug for slug, card in cards.items() if card.side == side and slug in vendors][:1] for side in ("crm", "ledger")}
+    running = Running(world, remake, vendors, lines, latency_ms, rate_limits, monotonic,
+                      first["crm"] if crms is None else crms, first["ledger"] if ledgers is None else ledgers)
     app = Starlette(routes=Controls(running).routes(), middleware=[Middleware(VendorCalls, running=running)])
     app.state.running = running
     return app
@@ -380,7 +403,8 @@ class Controls:
         return _json([])
 
     async def answers(self, request: Request) -> Response:
-        return _json(self.running.world.answers())
+        references = self.running.references
+        return _json(references.answers() if references else self.running.world.answers())
 
 
 def _named_errors(work: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -434,11 +458,13 @@ def serve(
     records: Path | None = None,
     latency_ms: int = 0,
     rate_limits: bool = True,
+    crms: Sequence[str] | None = None,
+    ledgers: Sequence[str] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT. Prints one line of JSON, {"url": ...}, once it listens; port 0 takes a free one.
     Raises OSError when the port is taken and BadRecords when `records` cannot be served."""
     remake = functools.partial(make_world, seed, accounts)
-    app = build_app(remake(), remake=remake, records=records, latency_ms=latency_ms, rate_limits=rate_limits)
+    app = build_app(remake(), remake=remake, records=records, latency_ms=latency_ms, rate_limits=rate_limits, crms=crms, ledgers=ledgers)
     listener = listen(host, port)
     url = f"http://{host}:{listener.getsockname()[1]}"
     # uvicorn raises the signal again once it has stopped; here that is the end of the work, not an error.

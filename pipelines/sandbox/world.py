@@ -82,6 +82,8 @@ class World:
     billing: dict[str, str] = field(default_factory=dict, compare=False)  # regular account -> the customer it buys as
     agenda: dict[date, list[Callable[[date], object]]] = field(default_factory=dict, compare=False)
     scenario: str = ""
+    # (kind, id) -> the id as another system of the company writes it; see `references`.
+    refer: Callable[[str, str], str] = field(default=lambda kind, record_id: record_id, compare=False)
     _next: dict[str, int] = field(default_factory=lambda: dict(FIRST_IDS))
     _ticks: dict[date, int] = field(default_factory=dict, compare=False)
     _names: set[str] = field(default_factory=set, compare=False)

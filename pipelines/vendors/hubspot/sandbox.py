@@ -40,6 +40,11 @@ class Sandbox:
         self.state = HubSpotState(world, clock, records)
         self._calls = 0
 
+    @staticmethod
+    def record_id(kind: str, world_id: str) -> str:
+        """Ids are the world's own."""
+        return world_id
+
     def advance(self, day: date) -> None:
         """Renders what the world changed up to that day."""
         self.state.advance()

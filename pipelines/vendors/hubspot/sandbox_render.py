@@ -1,7 +1,7 @@
 """The world, or records from files, in HubSpot's words: records, associations, owners, pipelines, currencies."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,12 +97,12 @@ class Associations:
 # --- The world in HubSpot's words
 
 
-def company_values(account: Account) -> dict[str, str | None]:
+def company_values(account: Account, refer: Callable[[str, str], str]) -> dict[str, str | None]:
     return {
         "name": account.name, "domain": account.domain, "billing_email": account.email, "address": account.address,
         "city": account.city, "state": account.state, "zip": account.zip, "country": account.country,
         "hubspot_owner_id": account.owner_id, "hs_parent_company_id": account.parent_id,
-        "crossfoot_customer_ids": "; ".join(account.customer_ids) or None,
+        "crossfoot_customer_ids": "; ".join(refer("customer", one) for one in account.customer_ids) or None,
     }  # fmt: skip
 
 

@@ -134,7 +134,7 @@ class HubSpotState:
             return
         world = self.world
         self.portal = portal_of(world)
-        self._take_over("companies", world.accounts, company_values, None, None)
+        self._take_over("companies", world.accounts, lambda one: company_values(one, world.refer), None, None)
         self._take_over("contacts", world.contacts, contact_values, "account_id", 279)
         self._take_over("deals", world.deals, partial(deal_values, world), "account_id", 341)
         self._take_over("line_items", world.deal_lines, line_item_values, "deal_id", 20)

@@ -603,6 +603,11 @@ class Sandbox:
         self.state = QuickBooksState(world, clock, records)
         self.tokens = Tokens(clock)
 
+    @staticmethod
+    def record_id(kind: str, world_id: str) -> str:
+        """Ids are the world's own."""
+        return world_id
+
     def routes(self) -> list[Route]:
         """All routes, relative to the vendor's prefix."""
         company = "/v3/company/{realm}"

@@ -124,7 +124,7 @@ class Renderer:
         if customer.website:
             known["WebAddr"] = {"URI": customer.website}
         if customer.crm_id:
-            known["ResaleNum"] = customer.crm_id
+            known["ResaleNum"] = self.world.refer("account", customer.crm_id)
         if customer.terms_id:
             known["SalesTermRef"] = {"value": customer.terms_id}
         return known
@@ -158,7 +158,7 @@ class Renderer:
         """What invoices and credit memos have in common; a void shows as zeros and a note, and has no status."""
         custom = {"DefinitionId": "1", "Name": DEAL_FIELD, "Type": "StringType"}
         if document.deal_ref:
-            custom["StringValue"] = document.deal_ref
+            custom["StringValue"] = self.world.refer("deal", document.deal_ref)
         customer = self.world.customers[document.customer_id]
         gross = document.gross
         fields = {

@@ -1,0 +1,96 @@
+"""How one system of the company names a record of another: an invoice that carries a deal's id, an account that carries a
+customer's. The sandbox has one company and many dialects, so ids are put into the words of the systems that are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.sandbox.entities import Customer
+from pipelines.sandbox.world import World
+
+RecordId = Callable[[str, str], str]  # (kind, id in the world) -> the vendor's id of that record
+
+
+@dataclass(frozen=True)
+class References:
+    """The ids that are written into other systems: those of `crm`, and those of the ledger that has the customer.
+
+    `ids` has a vendor's RecordId by slug. With several `ledgers` every customer is in one of them, see `Share`.
+    """
+
+    world: World
+    ids: Mapping[str, RecordId]
+    crm: str
+    ledgers: Sequence[str]
+
+    def __call__(self, kind: str, record_id: str) -> str:
+        """The id of an account or deal; of a customer "<ledger>:<id>"."""
+        if kind != "customer":
+            return self.ids[self.crm](kind, record_id)
+        ledger = self.ledger_of(record_id)
+        return f"{ledger}:{self.ids[ledger]('customer', record_id)}"
+
+    def ledger_of(self, customer_id: str) -> str:
+        """The ledger that has the customer."""
+        return self.ledgers[share_of(self.world, customer_id, len(self.ledgers))]
+
+    def answers(self) -> dict[str, Any]:
+        """The world's answer key in the ids of the CRM and of the (first) ledger."""
+        key, crm, ledger = self.world.answers(), self.ids[self.crm], self.ids[self.ledgers[0]]
+        kinds = {"account": crm, "deal": crm, "customer": ledger, "invoice": ledger}
+
+        def of(kind: str, record_id: str | None) -> str | None:
+            return None if record_id is None else kinds[kind](kind, record_id)
+
+        return {
+            **key,
+            "accounts": {of("account", one): answer for one, answer in key["accounts"].items()},
+            "deals": {of("deal", one): {**answer, "linked": [of("invoice", linked) for linked in answer["linked"]]}
+                      for one, answer in key["deals"].items()},
+            "matches": {of("customer", one): {**answer, "account_id": of("account", answer["account_id"])}
+                        for one, answer in key["matches"].items()},
+            "exceptions": [{**one, "record_id": of(_kind_of(one["kind"]), one["record_id"])} for one in key["exceptions"]],
+        }
+
+
+def _kind_of(exception: str) -> str:
+    """What an exception is about."""
+    if exception.startswith(("account_", "deal_")):
+        return exception.partition("_")[0]
+    return {"header_differs_from_lines": "deal", "repeated_invoice_number": "invoice"}.get(exception, "customer")
+
+
+def share_of(world: World, customer_id: str, count: int) -> int:
+    """Which of `count` ledgers has a customer: its family stays together. A customer that does not exist is in the first."""
+    if count == 1 or customer_id not in world.customers:
+        return 0
+    customer: Customer = world.customers[customer_id]
+    while customer.parent_id:
+        customer = world.customers[customer.parent_id]
+    return int(customer.id) % count
+
+
+class Share:
+    """The world as one of several ledgers knows it: its own customers and what was done with them. All else is the
+    world's, and grows with it."""
+
+    _OWN = ("customers", "invoices", "credit_notes", "payments", "refunds")
+
+    def __init__(self, world: World, position: int, count: int):
+        self._world, self._position, self._count = world, position, count
+        self._kept: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._OWN:
+            return getattr(self._world, name)
+        records = getattr(self._world, name)
+        size, own = self._kept.get(name, (-1, {}))
+        if size != len(records):  # records are changed in place and never taken away
+            own = {key: one for key, one in records.items() if self._has(key if name == "customers" else one.customer_id)}
+            self._kept[name] = (len(records), own)
+        return own
+
+    def _has(self, customer_id: str) -> bool:
+        return share_of(self._world, customer_id, self._count) == self._position
