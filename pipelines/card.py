@@ -20,12 +20,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that never stands in the configuration: an environment variable, or the same name in dlt's providers."""
+    """A value that never stands in the configuration: an environment variable, or the same name in dlt's providers.
+
+    `only_for` (key, value): needed only where that setting of the vendor has that value.
+    """
 
     name: str
     variable: str
     help: str
     sandbox: str
+    only_for: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Card:
-    """Slug, side (crm, ledger, billing), addresses, secrets, settings, page sizes and published limits of one vendor."""
+    """Slug, side (crm, ledger, billing), addresses, secrets, settings, page sizes and published limits of one vendor.
+
+    `calls_a_night` is the default of its setting max_calls_per_night: what reading may use; 0 sets no limit.
+    """
 
     slug: str
     name: str
@@ -57,3 +64,4 @@ class Card:
     limits: tuple[Limit, ...] = ()
     objects: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    calls_a_night: int = 0

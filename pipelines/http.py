@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import orjson
 import requests
 from requests.adapters import HTTPAdapter
 
@@ -71,7 +72,11 @@ class WriteRefused(Exception):
 
 
 class BudgetSpent(Exception):
-    """The vendor's calls for this night are used up; what was extracted is kept."""
+    """The calls that the vendor grants, or that the configuration allows for a night, are used up. This one was not made."""
+
+
+# (status, headers, body) of a refusal -> a sentence when it says that the vendor's calls of the day are used up, else None.
+Spent = Callable[[int, Mapping[str, str], str], str | None]
 
 
 class Auth(Protocol):
@@ -203,15 +208,23 @@ def limits_in_force(settings: Settings, limits: Sequence[Limit]) -> Sequence[Lim
     return () if unlimited else limits
 
 
+def _exact(value: Any) -> Any:
+    """A Decimal in JSON: its own digits."""
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{value!r} has no place in JSON")
+    return orjson.Fragment(format(value, "f"))
+
+
 class Api:
     """One vendor's API. Counts its calls in `calls` by label; safe to use from several threads."""
 
     def __init__(self, base_url: str, *, vendor: str, auth: Auth | None = None, headers: Mapping[str, str] | None = None,
-                 limits: Sequence[Limit] = (), max_calls: int | None = None, read_only: bool = False,
-                 retry: RetryPolicy = RetryPolicy(), remedies: Mapping[int, str] | None = None):
+                 limits: Sequence[Limit] = (), read_only: bool = False, retry: RetryPolicy = RetryPolicy(),
+                 remedies: Mapping[int, str] | None = None, spent: Spent = lambda status, headers, body: None):
         self.base_url, self.vendor, self.auth = base_url.rstrip("/"), vendor, auth
         self.calls: Counter[str] = Counter()
-        self._max_calls, self._retry, self._remedies = max_calls, retry, remedies or {}
+        self.retry, self._remedies, self._spent = retry, remedies or {}, spent
+        self._budget: tuple[int, int] | None = None
         self._pacer = Pacer(limits, retry.sleep)
         self._session = requests.Session()
         self._session.trust_env = False  # no .netrc, no proxy: credentials come from the settings alone
@@ -220,16 +233,21 @@ class Api:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None, *, label: str = "") -> Response:
-        return self._call("GET", path, params=params, safe=True, label=label)
+    def allow(self, calls: int, used: int) -> None:
+        """At most `calls` in this night, of which `used` were made before; the next one raises BudgetSpent."""
+        self._budget = (calls, used)
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, headers: Mapping[str, str] | None = None,
+            label: str = "") -> Response:
+        return self._call("GET", path, params=params, headers=headers, safe=True, label=label)
 
     def post(self, path: str, json: Any = None, *, data: Mapping[str, str] | None = None, safe: bool = False,
-             label: str = "") -> Response:
-        """`safe` marks a POST that only reads, and may therefore be repeated."""
-        return self._call("POST", path, json=json, data=data, safe=safe, label=label)
+             headers: Mapping[str, str] | None = None, label: str = "") -> Response:
+        """`safe` marks a POST that only reads, and may therefore be repeated. Numbers go out with their exact text."""
+        return self._call("POST", path, json=json, data=data, headers=headers, safe=safe, label=label)
 
-    def patch(self, path: str, json: Any = None, *, label: str = "") -> Response:
-        return self._call("PATCH", path, json=json, safe=False, label=label)
+    def patch(self, path: str, json: Any = None, *, headers: Mapping[str, str] | None = None, label: str = "") -> Response:
+        return self._call("PATCH", path, json=json, headers=headers, safe=False, label=label)
 
     def put(self, path: str, json: Any = None, *, label: str = "") -> Response:
         return self._call("PUT", path, json=json, safe=True, label=label)
@@ -246,30 +264,35 @@ class Api:
         while True:
             attempt += 1
             header = self.auth.header() if self.auth else ""
-            response = self._send(method, url, header, shown, label, retry=safe and attempt < self._retry.attempts, **content)
+            response = self._send(method, url, header, shown, label, retry=safe and attempt < self.retry.attempts, **content)
             if response is None:
-                self._retry.sleep(self._retry.seconds(0, {}, "", attempt) or 0)
+                self.retry.sleep(self.retry.seconds(0, {}, "", attempt) or 0)
                 continue
             if response.status < 300:
                 return response
             if response.status == 401 and self.auth and not renewed and self.auth.renew(header):
                 renewed, attempt = True, attempt - 1  # a new token is no repetition: the call was not looked at
                 continue
+            if (spent := self._spent(response.status, response.headers, response.text)) is not None:
+                raise BudgetSpent(f"{self.vendor}: {redact(spent)}")
             pause = self._pause(response, attempt) if safe or response.status == 429 else None
             if pause is None:
                 raise self._error(response, shown)
-            self._retry.sleep(pause)
+            self.retry.sleep(pause)
 
-    def _send(self, method: str, url: str, header: str, shown: str, label: str, *, retry: bool, **content: Any) -> Response | None:
+    def _send(self, method: str, url: str, authorization: str, shown: str, label: str, *, retry: bool,
+              headers: Mapping[str, str] | None = None, json: Any = None, data: Any = None, params: Any = None) -> Response | None:
         """One try. None: the connection was lost and the call may be repeated."""
-        if self._max_calls is not None and self.calls.total() >= self._max_calls:
-            raise BudgetSpent(f"{self.vendor}: the night's {self._max_calls} calls are used up; the rest follows next night")
+        if self._budget and self.calls.total() + self._budget[1] >= self._budget[0]:
+            raise BudgetSpent(f"{self.vendor}: the night's {self._budget[0]} calls are used up; the rest follows next night")
         self._pacer.wait(urlsplit(url).path)
         self.calls[label or "other"] += 1
+        sent = {**(headers or {}), **({"Authorization": authorization} if authorization else {})}
+        if json is not None:
+            sent["Content-Type"], data = "application/json", orjson.dumps(json, default=_exact)
         try:
             answer = self._session.request(
-                method, url, headers={"Authorization": header} if header else None, allow_redirects=False,
-                timeout=self._retry.timeout_seconds, **content,
+                method, url, headers=sent, params=params, data=data, allow_redirects=False, timeout=self.retry.timeout_seconds,
             )
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             if retry:
@@ -278,9 +301,9 @@ class Api:
         return Response(answer.status_code, answer.headers, answer.content.decode("utf-8", "replace"), shown)
 
     def _pause(self, response: Response, attempt: int) -> Decimal | None:
-        if response.status not in RETRIED_STATUSES or attempt >= self._retry.attempts:
+        if response.status not in RETRIED_STATUSES or attempt >= self.retry.attempts:
             return None
-        return self._retry.seconds(response.status, response.headers, response.text, attempt)
+        return self.retry.seconds(response.status, response.headers, response.text, attempt)
 
     def _error(self, response: Response, shown: str) -> ApiError:
         try:

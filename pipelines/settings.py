@@ -117,7 +117,12 @@ def declared(cards: Mapping[str, Card]) -> list[Setting]:
     first = {side: next((slug,) for slug, card in cards.items() if card.side == side) for side in ("crm", "ledger")}
     defaults = {"crms": first["crm"], "ledgers": first["ledger"]}
     general = [replace(one, default=defaults[one.key]) if one.section == "vendors" else one for one in GENERAL]
-    return general + [one for card in cards.values() for one in card.settings]
+    return general + [one for card in cards.values() for one in (*card.settings, _budget(card))]
+
+
+def _budget(card: Card) -> Setting:
+    return Setting(card.slug, "max_calls_per_night", "integer", card.calls_a_night,
+                   "Calls that reading may use in one night; what is left then follows next night. 0: no limit.")
 
 
 def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Path | None = None,
@@ -166,6 +171,7 @@ def missing_secrets(settings: Settings, cards: Mapping[str, Card]) -> list[str]:
         for slug in settings.sources
         for secret in cards[slug].secrets
         if not settings.secrets.get(slug, {}).get(secret.name)
+        and (secret.only_for is None or settings.get(slug, secret.only_for[0]) == secret.only_for[1])
     ]
 
 

@@ -227,7 +227,7 @@ def test_a_write_is_never_repeated_after_a_server_error(vendor, api, waits, stat
 def test_a_write_is_repeated_after_a_429_which_says_that_nothing_was_done(vendor, api):
     vendor.script = [(429, "slow down"), (201, '{"id": "7"}')]
     assert api.post("records", {"name": "x"}).json == {"id": "7"}
-    assert vendor.bodies == [b'{"name": "x"}'] * 2
+    assert vendor.bodies == [b'{"name":"x"}'] * 2
 
 
 @pytest.mark.parametrize(
@@ -265,13 +265,27 @@ def test_a_vendors_own_rule_may_give_up_at_once(vendor):
 
 
 def test_the_budget_is_never_exceeded_and_repeated_calls_count(vendor):
-    api = Api(vendor.url, vendor="acme", max_calls=3, retry=RetryPolicy(9, Decimal(1), 5, sleep=lambda _: None))
+    api = Api(vendor.url, vendor="acme", retry=RetryPolicy(9, Decimal(1), 5, sleep=lambda _: None))
+    api.allow(5, used=2)
     vendor.script = [(500, ""), (200, "{}")]
     api.get("a")
     api.get("b")
-    with pytest.raises(BudgetSpent, match="acme: the night's 3 calls are used up; the rest follows next night"):
+    with pytest.raises(BudgetSpent, match="acme: the night's 5 calls are used up; the rest follows next night"):
         api.get("c")
     assert len(vendor.calls) == 3
+
+
+def test_a_vendor_that_says_its_day_is_used_up_is_asked_no_more(vendor):
+    def spent(status, headers, body):
+        return f"no calls are left today ({body})" if status == 403 and "QUOTA" in body else None
+
+    api = Api(vendor.url, vendor="acme", spent=spent, retry=RetryPolicy(9, Decimal(1), 5, sleep=lambda _: None))
+    vendor.script = [(403, "QUOTA"), (403, "no permission")]
+    with pytest.raises(BudgetSpent, match=r"acme: no calls are left today \(QUOTA\)"):
+        api.get("a")
+    with pytest.raises(ApiError, match="no permission"):
+        api.get("a")
+    assert len(vendor.calls) == 2
 
 
 def test_calls_are_counted_by_what_they_were_for(api):

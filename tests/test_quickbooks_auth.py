@@ -3,16 +3,15 @@
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
+from dataclasses import replace
 
 import pytest
 import requests
 from extract_fixture import MemoryTokens, calls, empty_world, fault, settings_at
 from sandbox_fixture import control, running_sandbox
 
-from pipelines.http import ApiError, ConnectionLost, RetryPolicy
+from pipelines.http import ApiError, ConnectionLost
 from pipelines.vendors.quickbooks import source
-from pipelines.vendors.quickbooks.auth import TOKEN_HOST, RotatingToken
 from pipelines.vendors.quickbooks.sandbox import REALM, Sandbox
 
 QUERY = {"query": "SELECT * FROM Term"}
@@ -141,15 +140,9 @@ def test_a_refused_token_is_an_error_with_its_remedy(books, tmp_path):
 
 def test_wrong_client_credentials_are_an_error_with_its_remedy_and_no_second_guess(books, tmp_path):
     tokens = MemoryTokens("sandbox-refresh-0")
-    auth = RotatingToken(
-        f"{books}/quickbooks",
-        client_id="sandbox-client",
-        client_secret="no-such-secret-77",
-        first_refresh_token="no-such-token-77",
-        realm_id=REALM,
-        store=tokens,
-        retry=RetryPolicy(1, Decimal(0), 5),
-    )
+    chosen = settings_at(books, tmp_path, "[network]\nattempts = 1\n")
+    secrets = {**chosen.secrets["quickbooks"], "client_secret": "no-such-secret-77", "refresh_token": "no-such-token-77"}
+    auth = source.connect(replace(chosen, secrets={"quickbooks": secrets}), tokens).auth
     with pytest.raises(ApiError, match="check QUICKBOOKS_CLIENT_ID and QUICKBOOKS_CLIENT_SECRET"):
         auth.header()
     assert (paths(books), tokens.stored) == (["bearer"], ["sandbox-refresh-0"])
@@ -180,20 +173,15 @@ def test_live_tokens_are_asked_for_at_intuits_own_host_only(tmp_path, monkeypatc
         raise requests.ConnectionError("nothing leaves this test")
 
     monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
-    auth = RotatingToken(
-        TOKEN_HOST,
-        client_id="live-client-77",
-        client_secret="live-secret-77",
-        first_refresh_token="live-refresh-77",
-        realm_id="1",
-        store=MemoryTokens(),
-        retry=RetryPolicy(1),
-    )
+    secrets = {"client_id": "live-client-77", "client_secret": "live-secret-77", "refresh_token": "live-refresh-77", "realm_id": "1"}
+    chosen = replace(settings_at("http://127.0.0.1:1", tmp_path, "[network]\nattempts = 1\n"), profile="live",
+                     secrets={"quickbooks": secrets})
+    auth = source.connect(chosen, MemoryTokens()).auth
     with pytest.raises(ConnectionLost, match="quickbooks sign-in: POST /oauth2/v1/tokens/bearer: no answer"):
         auth.header()
     (request,) = sent
     assert (request.url, request.body) == (
-        f"{TOKEN_HOST}/oauth2/v1/tokens/bearer",
+        f"{source.TOKEN_HOST}/oauth2/v1/tokens/bearer",
         "grant_type=refresh_token&refresh_token=live-refresh-77",
     )
     assert request.headers["Authorization"].startswith("Basic ")

@@ -15,9 +15,9 @@ import dlt
 
 from pipelines.http import Api, ApiError, RetryPolicy, limits_in_force
 from pipelines.landing import Fields, Job, Table, chunks, deletion, resource, row
+from pipelines.oauth import RotatingToken, TokenStore
 from pipelines.settings import Settings
 from pipelines.vendors.quickbooks import CARD
-from pipelines.vendors.quickbooks.auth import TOKEN_HOST, RotatingToken, TokenStore
 
 MAX_PAGES = 10_000
 # How often a repeated page is asked for again, and an object is read on where its pages did not join.
@@ -29,6 +29,10 @@ CDC_OBJECTS = 1000
 # Ids in one `IN (...)`: the query travels in the URL.
 IDS_A_QUERY = 100
 SANDBOX_HOST = "https://sandbox-quickbooks.api.intuit.com"
+# Intuit replaces the refresh token about every 24 hours and the old one stops working.
+# Source: https://developer.intuit.com/app/developer/qbo/docs/develop/authentication-and-authorization/faq
+TOKEN_HOST = "https://oauth.platform.intuit.com"
+TOKEN_PATH = "oauth2/v1/tokens/bearer"  # (unverified)
 # The customer field that holds the CRM's record id; QuickBooks customers have no custom fields over REST.
 CRM_ID_FIELD = "ResaleNum"
 SUBTOTAL = "SubTotalLineDetail"
@@ -102,8 +106,13 @@ def connect(settings: Settings, tokens: TokenStore) -> Api:
     retry = RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait)
     sandboxed = settings.profile == "sandbox"
     auth = RotatingToken(
-        local if sandboxed else TOKEN_HOST, client_id=secrets["client_id"], client_secret=secrets["client_secret"],
-        first_refresh_token=secrets["refresh_token"], realm_id=secrets["realm_id"], store=tokens, retry=retry,
+        local if sandboxed else TOKEN_HOST, TOKEN_PATH, vendor=CARD.slug, account=secrets["realm_id"],
+        client_id=secrets["client_id"], client_secret=secrets["client_secret"], first_refresh_token=secrets["refresh_token"],
+        store=tokens, retry=retry, remedies={
+            400: "the refresh token is no longer valid: connect the app again and set QUICKBOOKS_REFRESH_TOKEN",
+            401: "check QUICKBOOKS_CLIENT_ID and QUICKBOOKS_CLIENT_SECRET",
+            403: "check that the app may use the accounting scope",
+        },
     )
     return Api(
         f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth,
@@ -139,7 +148,8 @@ def source(job: Job) -> list[Any]:
 def company(job: Job) -> Pages:
     """The company's name, home currency and, where there are several currencies, the rates that it uses."""
     preferences = _ask(job, "SELECT * FROM Preferences")
-    job.next_cursors["cdc"] = (_time(preferences) - _overlap(job)).isoformat()
+    if "cdc" not in job.cursors:  # what is deleted from the first night on
+        job.next_cursors["cdc"] = (_time(preferences) - _overlap(job)).isoformat()
     info = _ask(job, "SELECT * FROM CompanyInfo")
     for item in _items(preferences, "Preferences"):
         currency = item.get("CurrencyPrefs", {})
@@ -170,8 +180,12 @@ def records(job: Job, entity: str, rows_of: Callable[[Row], list[tuple[str, list
                 job.next_cursors[entity] = (started - _overlap(job)).isoformat()
                 return
             last, before = items[-1], frozenset(map(_identity, items))
+            reached = _modified(last)
+            if reached:  # where the next night goes on if this one is cut off
+                job.next_cursors[entity] = reached.isoformat()
         stamp = _modified(last)
         since = stamp.isoformat() if stamp else since
+    job.next_cursors.pop(entity, None)
     job.notes.append(f"{entity} kept changing while it was read; the next night starts where this one did")
 
 
@@ -203,12 +217,13 @@ def deletions(job: Job) -> Pages:
     since = job.cursors.get("cdc")
     if not since:
         return
-    if datetime.fromisoformat(job.next_cursors["cdc"]) - datetime.fromisoformat(since) > timedelta(days=CDC_DAYS):
+    if job.known_at - datetime.fromisoformat(since) > timedelta(days=CDC_DAYS):
         job.notes.append(f"the last night is more than {CDC_DAYS} days ago: deletions found by comparing all ids")
         yield from reconciled(job)
         return
     params = {"entities": ",".join(TRANSACTIONS), "changedSince": since}
-    answers = [part for answer in job.api.get("cdc", params, label="cdc").json["CDCResponse"] for part in answer["QueryResponse"]]
+    answer = job.api.get("cdc", params, label="cdc").json
+    answers = [part for response in answer["CDCResponse"] for part in response["QueryResponse"]]
     if sum(len(_items({"QueryResponse": part}, entity)) for part in answers for entity in TRANSACTIONS) >= CDC_OBJECTS:
         job.notes.append(f"more than {CDC_OBJECTS} changes: deletions found by comparing all ids")
         yield from reconciled(job)
@@ -217,6 +232,7 @@ def deletions(job: Job) -> Pages:
         for entity, table in TRANSACTIONS.items():
             gone = [item["Id"] for item in part.get(entity, []) if item.get("status") == "Deleted"]
             yield table, [deletion(TABLES[table], record_id) for record_id in gone]
+    job.next_cursors["cdc"] = (_time(answer) - _overlap(job)).isoformat()
 
 
 def reconciled(job: Job) -> Pages:
@@ -225,7 +241,7 @@ def reconciled(job: Job) -> Pages:
     A list that shifts while it is paged can miss an id, and a false deletion is a wrong number: each missing id is asked
     for by name before it counts as deleted.
     """
-    size = CARD.page_sizes["query"]
+    size, started = CARD.page_sizes["query"], _time(_ask(job, "SELECT * FROM CompanyInfo"))
     for entity, table in TRANSACTIONS.items():
         missing = job.known_ids(table)
         for page in range(MAX_PAGES):
@@ -237,6 +253,7 @@ def reconciled(job: Job) -> Pages:
             names = ", ".join(f"'{record_id}'" for record_id in group if record_id.isdigit())
             missing -= _ids(job, entity, f"WHERE Id IN ({names}) MAXRESULTS {size}") if names else set()
         yield table, [deletion(TABLES[table], record_id) for record_id in sorted(missing)]
+    job.next_cursors["cdc"] = (started - _overlap(job)).isoformat()
 
 
 def aged_receivables(job: Job) -> Pages:
