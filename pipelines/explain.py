@@ -7,6 +7,10 @@ from typing import Any
 from pipelines import landing
 from pipelines.settings import Settings
 
+# Customers of the account in its own CRM: a document shows the account of the first CRM alone.
+_OWN = """(SELECT source, customer_id FROM marts.dim_customer_matches
+            WHERE account_source = $source AND account_id = $account_id)"""
+
 _SECTIONS = {
     "Customers in accounting, and how they were matched": """
         SELECT matched.source, matched.customer_id, customers.name, matched.rule, matched.evidence
@@ -17,33 +21,38 @@ _SECTIONS = {
     "Open questions about its customers": """
         SELECT right_source AS source, right_id AS customer_id, right_name AS name, rule, evidence
         FROM marts.rpt_match_review WHERE source = $source AND left_id = $account_id ORDER BY 1, 2""",
-    "Invoices and credit notes": """
-        SELECT document_type, number, document_id, issue_date, due_date, payment_status, currency, gross_amount, open_amount,
-               open_base, is_counted, is_overdue, deal_id, link_rule
-        FROM marts.fct_invoices WHERE account_source = $source AND account_id = $account_id ORDER BY issue_date, document_id""",
-    "Payments and refunds": """
-        SELECT payment_type, payment_id, payment_date, currency, amount, unapplied_amount, amount_base, is_counted
-        FROM marts.fct_payments WHERE account_source = $source AND account_id = $account_id ORDER BY payment_date, payment_id""",
-    "What was applied to which document": """
+    "Invoices and credit notes": f"""
+        SELECT documents.source, documents.document_type, documents.number, documents.document_id, documents.issue_date,
+               documents.due_date, documents.payment_status, documents.currency, documents.gross_amount, documents.open_amount,
+               documents.open_base, documents.is_counted, documents.is_overdue, links.deal_id, links.rule AS link_rule
+        FROM marts.fct_invoices AS documents
+        LEFT JOIN intermediate.int_documents__linked AS links
+            ON links.source = documents.source AND links.document_type = documents.document_type
+            AND links.document_id = documents.document_id AND links.deal_source = $source AND links.outcome = 'linked'
+        WHERE (documents.source, documents.customer_id) IN {_OWN} ORDER BY documents.issue_date, documents.document_id""",
+    "Payments and refunds": f"""
+        SELECT source, payment_type, payment_id, payment_date, currency, amount, unapplied_amount, amount_base, is_counted
+        FROM marts.fct_payments WHERE (source, customer_id) IN {_OWN} ORDER BY payment_date, payment_id""",
+    "What was applied to which document": f"""
         SELECT applied.applied_type, applied.applied_id, applied.document_type, applied.document_id, applied.applied_date,
                applied.amount
         FROM intermediate.int_applications__unioned AS applied
         INNER JOIN marts.fct_invoices AS documents
             ON documents.source = applied.source AND documents.document_type = applied.document_type
             AND documents.document_id = applied.document_id
-        WHERE documents.account_source = $source AND documents.account_id = $account_id
+        WHERE (documents.source, documents.customer_id) IN {_OWN}
         ORDER BY applied.applied_date, applied.document_id, applied.applied_id""",
     "Won deals": """
         SELECT deal_id, name, close_date, currency, contracted_amount, invoiced_amount, collected_amount, variance_amount, status,
                main_cause, document_ids
         FROM marts.fct_deal_reconciliation WHERE source = $source AND account_id = $account_id ORDER BY close_date, deal_id""",
-    "Exceptions": """
+    "Exceptions": f"""
         SELECT severity, kind, object, record_id, message FROM marts.rpt_exceptions
         WHERE (source = $source AND object = 'account' AND record_id = $account_id)
-           OR (object = 'deal' AND record_id IN
+           OR (source = $source AND object = 'deal' AND record_id IN
                (SELECT deal_id FROM marts.fct_deals WHERE source = $source AND account_id = $account_id))
-           OR (object IN ('invoice', 'credit_note') AND record_id IN
-               (SELECT document_id FROM marts.fct_invoices WHERE account_source = $source AND account_id = $account_id))
+           OR (object IN ('invoice', 'credit_note') AND (source, record_id) IN
+               (SELECT source, document_id FROM marts.fct_invoices WHERE (source, customer_id) IN {_OWN}))
         ORDER BY 1, 2, 4""",
 }
 

@@ -4,6 +4,7 @@
     ('deals', 'stage', 'deal_id'), ('deal_lines', 'billing_frequency', 'line_id'),
     ('documents', 'status', 'document_id'), ('documents', 'delivery', 'document_id'),
     ('document_lines', 'line_kind', 'document_id'), ('applications', 'document_type', 'applied_id'),
+    ('payments', 'payment_type', 'payment_id'),
 ] %}
 {%- set priced = [
     ('deals', 'deal_id'), ('deal_lines', 'line_id'), ('customers', 'customer_id'), ('documents', 'document_id'),

@@ -1,4 +1,4 @@
--- Memo: an account or deal that a fact names exists.
+-- Memo: an account or deal that a fact names exists, and the account is the one that its customer is matched to.
 select 'invoice' as fact, invoices.document_id as record_id, invoices.account_id as missing
 from {{ ref('fct_invoices') }} as invoices
 left join {{ ref('dim_accounts') }} as accounts
@@ -22,3 +22,20 @@ from {{ ref('fct_deals') }} as deals
 left join {{ ref('dim_accounts') }} as accounts
     on deals.source = accounts.source and deals.account_id = accounts.account_id
 where deals.account_id is not null and accounts.account_id is null
+union all
+select 'customer', matches.customer_id, matches.account_id
+from {{ ref('dim_customer_matches') }} as matches
+left join {{ ref('dim_accounts') }} as accounts
+    on matches.account_source = accounts.source and matches.account_id = accounts.account_id
+where matches.account_id is not null and accounts.account_id is null
+union all
+select 'matched customer', facts.record_id, facts.account_id
+from (
+    select source, customer_id, account_source, account_id, document_id as record_id from {{ ref('fct_invoices') }}
+    union all
+    select source, customer_id, account_source, account_id, payment_id from {{ ref('fct_payments') }}
+) as facts
+left join (select * from {{ ref('dim_customer_matches') }} where is_first) as matches
+    on facts.source = matches.source and facts.customer_id = matches.customer_id
+where facts.account_id is distinct from matches.account_id
+    or (facts.account_id is not null and facts.account_source is distinct from matches.account_source)

@@ -13,22 +13,12 @@ with between_thresholds as (
         and days_overdue < {{ var('credit_hold_days') }}
 ),
 
-documents as (
-    select valued.*
-    from {{ ref('int_documents__valued') }} as valued
+customers as (
+    select matched.source, matched.customer_id, matched.account_source, matched.account_id
+    from {{ ref('int_customers__matched') }} as matched
     inner join between_thresholds
-        on valued.account_source = between_thresholds.account_source
-        and valued.account_id = between_thresholds.account_id
-    where valued.is_counted
-),
-
-payments as (
-    select valued.*
-    from {{ ref('int_payments__valued') }} as valued
-    inner join between_thresholds
-        on valued.account_source = between_thresholds.account_source
-        and valued.account_id = between_thresholds.account_id
-    where valued.is_counted and valued.payment_type = 'payment'
+        on matched.account_source = between_thresholds.account_source
+        and matched.account_id = between_thresholds.account_id
 ),
 
 -- Every application as seen from each of its two ends.
@@ -45,14 +35,19 @@ uses as (
 -- What an account owes and what it has in credit, each with the day from which it exists.
 items as (
     select
-        account_source, account_id, source, document_type as item_type, document_id as item_id,
-        issue_date as since, due_date, open_amount, rate
-    from documents
+        customers.account_source, customers.account_id, documents.source, documents.document_type as item_type,
+        documents.document_id as item_id, documents.issue_date as since, documents.due_date, documents.open_amount,
+        documents.rate
+    from {{ ref('int_documents__valued') }} as documents
+    inner join customers on documents.source = customers.source and documents.customer_id = customers.customer_id
+    where documents.is_counted
     union all
     select
-        account_source, account_id, source, 'payment', payment_id,
-        payment_date, null, unapplied_amount, rate
-    from payments
+        customers.account_source, customers.account_id, payments.source, 'payment', payments.payment_id,
+        payments.payment_date, null, payments.unapplied_amount, payments.rate
+    from {{ ref('int_payments__valued') }} as payments
+    inner join customers on payments.source = customers.source and payments.customer_id = customers.customer_id
+    where payments.is_counted and payments.payment_type = 'payment'
 ),
 
 days as (

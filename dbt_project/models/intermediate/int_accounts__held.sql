@@ -11,11 +11,16 @@ customers as (
     select * from {{ ref('int_customers__matched') }}
 ),
 
--- An account without a customer could have one in any ledger, so it depends on all of them.
+-- An account depends on its own CRM, on the ledgers of its customers, and on a ledger of which it stores a customer,
+-- read or not. Without a customer it could have one in any ledger, so it depends on all of them.
 ledgers_of_accounts as (
-    select distinct account_source, account_id, source as ledger
+    select account_source, account_id, source as ledger
     from customers
     where account_id is not null
+    union
+    select stored.source, stored.account_id, stored.ledger
+    from {{ ref('int_account_customer_ids__unioned') }} as stored
+    inner join sources on stored.ledger = sources.source and sources.side = 'ledger'
     union
     select accounts.source, accounts.account_id, sources.source
     from accounts
@@ -46,7 +51,7 @@ doubted as (
     from {{ ref('int_match_candidates__found') }} as candidates
     inner join customers
         on candidates.source = customers.source and candidates.customer_id = customers.customer_id
-        and candidates.rung = customers.rung
+        and candidates.account_source = customers.account_source and candidates.rung = customers.rung
     where customers.outcome = 'ambiguous'
 ),
 
@@ -74,9 +79,15 @@ troubled_customers as (
 
 -- An amount that cannot be converted is missing from every sum of its account.
 unconverted as (
-    select account_source, account_id from {{ ref('int_documents__valued') }} where is_counted and rate is null
-    union
-    select account_source, account_id from {{ ref('int_payments__valued') }} where is_counted and rate is null
+    select customers.account_source, customers.account_id
+    from (
+        select source, customer_id from {{ ref('int_documents__valued') }} where is_counted and rate is null
+        union
+        select source, customer_id from {{ ref('int_payments__valued') }} where is_counted and rate is null
+    ) as amounts
+    inner join customers on amounts.source = customers.source and amounts.customer_id = customers.customer_id
+    where customers.account_id is not null
+    group by 1, 2
 ),
 
 troubled as (

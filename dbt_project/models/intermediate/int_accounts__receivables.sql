@@ -3,12 +3,30 @@ with accounts as (
     select source, account_id from {{ ref('int_accounts__unioned') }}
 ),
 
+customers as (
+    select source, customer_id, account_source, account_id
+    from {{ ref('int_customers__matched') }}
+    where account_id is not null
+),
+
+-- A customer that two CRMs hold counts in full in each of them.
 documents as (
-    select * from {{ ref('int_documents__valued') }} where account_id is not null
+    select
+        customers.account_source, customers.account_id, valued.source, valued.document_type, valued.document_id,
+        valued.status, valued.issue_date, valued.due_date, valued.settled_on, valued.gross, valued.net_base,
+        valued.gross_base, valued.open_base, valued.is_counted, valued.is_open, valued.is_overdue,
+        valued.payment_status
+    from {{ ref('int_documents__valued') }} as valued
+    inner join customers on valued.source = customers.source and valued.customer_id = customers.customer_id
 ),
 
 payments as (
-    select * from {{ ref('int_payments__valued') }} where account_id is not null and is_counted
+    select
+        customers.account_source, customers.account_id, valued.payment_type, valued.payment_date, valued.amount,
+        valued.amount_base, valued.unapplied_base
+    from {{ ref('int_payments__valued') }} as valued
+    inner join customers on valued.source = customers.source and valued.customer_id = customers.customer_id
+    where valued.is_counted
 ),
 
 document_totals as (
@@ -52,7 +70,7 @@ newest_any as (
             account_source, account_id, payment_status,
             row_number() over (
                 partition by account_source, account_id
-                order by issue_date desc, {{ id_as_number('document_id') }} desc nulls last, document_id desc
+                order by issue_date desc, {{ id_as_number('document_id') }} desc nulls last, document_id desc, source
             ) as recency
         from documents
         where document_type = 'invoice' and issue_date <= {{ as_of() }} and status in ('issued', 'void')
@@ -67,7 +85,7 @@ newest_issued as (
             account_source, account_id, issue_date, gross_base,
             row_number() over (
                 partition by account_source, account_id
-                order by issue_date desc, {{ id_as_number('document_id') }} desc nulls last, document_id desc
+                order by issue_date desc, {{ id_as_number('document_id') }} desc nulls last, document_id desc, source
             ) as recency
         from documents
         where document_type = 'invoice' and is_counted

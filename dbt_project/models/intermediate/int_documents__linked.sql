@@ -1,4 +1,5 @@
--- Which deal a document bills. 'linked' rows are certain; 'question' rows are candidates for a person.
+-- Which deal a document bills, in every CRM by itself. 'linked' rows are certain; 'question' rows are candidates for a
+-- person.
 with deals as (
     select * from {{ ref('int_deals__contracted') }}
 ),
@@ -7,8 +8,16 @@ documents as (
     select * from {{ ref('int_documents__valued') }} where is_counted
 ),
 
+-- Invoices of the accounts that deals have: a customer may be an account in several CRMs.
 invoices as (
-    select * from documents where document_type = 'invoice'
+    select
+        matched.account_source, matched.account_id, documents.source, documents.document_type, documents.document_id,
+        documents.number, documents.currency, documents.net, documents.issue_date
+    from documents
+    inner join {{ ref('int_customers__matched') }} as matched
+        on documents.source = matched.source and documents.customer_id = matched.customer_id
+        and matched.account_id is not null
+    where documents.document_type = 'invoice'
 ),
 
 decisions as (
@@ -22,7 +31,7 @@ refused as (
 numbers as (
     select account_source, account_id, number, count(*) as invoice_count
     from invoices
-    where account_id is not null and number is not null
+    where number is not null
     group by 1, 2, 3
 ),
 
@@ -64,15 +73,15 @@ explicit as (
         and invoices.number = numbers.number
 ),
 
--- One row per document and deal on the document's first rung that offers anything.
+-- One row per document and deal on the document's first rung that offers anything in the deal's CRM.
 offered as (
     select
         source, document_type, document_id, deal_source, deal_id, rung, rule, evidence, invoice_count,
-        count(*) over (partition by source, document_type, document_id) as deal_count
+        count(*) over (partition by source, document_type, document_id, deal_source) as deal_count
     from (
         select
             allowed.*,
-            min(rung) over (partition by source, document_type, document_id) as first_rung,
+            min(rung) over (partition by source, document_type, document_id, deal_source) as first_rung,
             row_number() over (
                 partition by source, document_type, document_id, deal_source, deal_id
                 order by rung, invoice_count, rule
@@ -101,7 +110,7 @@ fitting as (
     select
         invoices.source, invoices.document_type, invoices.document_id,
         deals.source as deal_source, deals.deal_id,
-        count(*) over (partition by invoices.source, invoices.document_id) as deal_count,
+        count(*) over (partition by invoices.source, invoices.document_id, deals.source) as deal_count,
         count(*) over (partition by deals.source, deals.deal_id) as invoice_count
     from invoices
     inner join deals
@@ -115,6 +124,7 @@ fitting as (
         on invoices.source = known_documents.source
         and invoices.document_type = known_documents.document_type
         and invoices.document_id = known_documents.document_id
+        and deals.source = known_documents.deal_source
     left join (
         select distinct deal_source, deal_id from certain where outcome = 'linked' and document_type = 'invoice'
     ) as known_deals on deals.source = known_deals.deal_source and deals.deal_id = known_deals.deal_id
@@ -138,7 +148,7 @@ invoice_links as (
 applied_notes as (
     select
         *,
-        count(*) over (partition by source, document_id) as deal_count
+        count(*) over (partition by source, document_id, deal_source) as deal_count
     from (
         select distinct
             notes.source, notes.document_type, notes.document_id, links.deal_source, links.deal_id
@@ -146,23 +156,34 @@ applied_notes as (
         inner join {{ ref('int_applications__unioned') }} as applications
             on notes.source = applications.source and notes.document_id = applications.applied_id
             and applications.applied_type = 'credit_note' and applications.applied_date <= {{ as_of() }}
-        inner join invoices
+        inner join documents as invoices
             on applications.source = invoices.source and applications.document_id = invoices.document_id
-            and applications.document_type = 'invoice' and notes.customer_id = invoices.customer_id
+            and applications.document_type = invoices.document_type and invoices.document_type = 'invoice'
+            and notes.customer_id = invoices.customer_id
         inner join invoice_links as links
             on invoices.source = links.source and invoices.document_id = links.document_id
             and links.document_type = 'invoice' and links.outcome = 'linked'
         left join certain
             on notes.source = certain.source and notes.document_id = certain.document_id
-            and certain.document_type = 'credit_note'
+            and certain.document_type = 'credit_note' and links.deal_source = certain.deal_source
         where notes.document_type = 'credit_note' and certain.document_id is null
     ) as followed
+),
+
+links as (
+    select * from invoice_links
+    union all
+    select
+        source, document_type, document_id, deal_source, deal_id, 2, 'applied_to_linked_invoice',
+        'applied to an invoice of the deal',
+        case when deal_count = 1 then 'linked' else 'question' end
+    from applied_notes
 )
 
-select * from invoice_links
-union all
 select
-    source, document_type, document_id, deal_source, deal_id, 2, 'applied_to_linked_invoice',
-    'applied to an invoice of the deal',
-    case when deal_count = 1 then 'linked' else 'question' end
-from applied_notes
+    links.*,
+    outcome = 'linked' and row_number() over (
+        partition by source, document_type, document_id
+        order by case when outcome = 'linked' then 1 else 2 end, {{ crm_rank('deal_source') }}, deal_id
+    ) = 1 as is_first
+from links

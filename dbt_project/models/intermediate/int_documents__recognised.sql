@@ -1,5 +1,6 @@
 -- Revenue by document and month: over the contract's period where the document's deal has one and is not billed in
--- instalments (an instalment covers its own time), else in the month of issue. Credit notes reduce it at issue.
+-- instalments (an instalment covers its own time), else in the month of issue. Credit notes reduce it at issue. Of
+-- deals in several CRMs the first CRM's counts.
 with documents as (
     select
         valued.source,
@@ -15,7 +16,7 @@ with documents as (
     from {{ ref('int_documents__valued') }} as valued
     left join {{ ref('int_documents__linked') }} as links
         on valued.source = links.source and valued.document_type = links.document_type
-        and valued.document_id = links.document_id and links.outcome = 'linked'
+        and valued.document_id = links.document_id and links.is_first
     left join {{ ref('int_deals__contracted') }} as deals
         on links.deal_source = deals.source and links.deal_id = deals.deal_id
     where valued.is_counted and valued.net_base is not null

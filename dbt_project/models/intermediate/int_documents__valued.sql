@@ -1,4 +1,5 @@
--- Documents as they stood on the business date: account, due date, open amount, in base, settled or overdue.
+-- Documents as they stood on the business date: due date, open amount, in base, settled or overdue. The account is that
+-- of the first CRM that knows the customer; every CRM's is in int_customers__matched.
 {%- set tolerance = var('tolerance') %}
 with documents as (
     select * from {{ ref('int_documents__unioned') }}
@@ -12,16 +13,18 @@ rate_spans as (
     {{ rate_spans() }}
 ),
 
+-- A credit note is used up at both ends: by what it is applied to, and by the refund that is applied to it.
+uses as (
+    select source, document_type, document_id, amount, applied_date from applications
+    union all
+    select source, 'credit_note', applied_id, amount, applied_date from applications where applied_type = 'credit_note'
+),
+
 -- The ledger's open amount already knows of payments dated after the business date; they are taken back.
 later as (
     select source, document_type, document_id, sum(amount) as amount
-    from (
-        select source, document_type, document_id, amount from applications where applied_date > {{ as_of() }}
-        union all
-        select source, 'credit_note', applied_id, amount
-        from applications
-        where applied_type = 'credit_note' and applied_date > {{ as_of() }}
-    ) as taken_back
+    from uses
+    where applied_date > {{ as_of() }}
     group by 1, 2, 3
 ),
 
@@ -32,7 +35,7 @@ dated as (
         documents.document_id,
         documents.number,
         documents.customer_id,
-        matched.account_source,
+        case when matched.account_id is not null then matched.account_source end as account_source,
         matched.account_id,
         documents.status,
         documents.delivery,
@@ -56,7 +59,7 @@ dated as (
         coalesce(documents.status = 'issued' and documents.issue_date <= {{ as_of() }}, false) as is_counted
     from documents
     left join {{ ref('int_customers__matched') }} as matched
-        on documents.source = matched.source and documents.customer_id = matched.customer_id
+        on documents.source = matched.source and documents.customer_id = matched.customer_id and matched.is_first
     left join {{ ref('int_customers__unioned') }} as customers
         on documents.source = customers.source and documents.customer_id = customers.customer_id
     left join later
@@ -65,9 +68,9 @@ dated as (
     {{ join_rate_of_day('documents', 'documents.issue_date') }}
 ),
 
-application_days as (
+days_of_use as (
     select source, document_type, document_id, applied_date, sum(amount) as amount
-    from applications
+    from uses
     where applied_date <= {{ as_of() }}
     group by 1, 2, 3, 4
 ),
@@ -83,7 +86,7 @@ remaining as (
             partition by days.source, days.document_type, days.document_id
             order by days.applied_date desc rows between unbounded preceding and 1 preceding
         ), 0) as open_amount
-    from application_days as days
+    from days_of_use as days
     inner join dated
         on days.source = dated.source and days.document_type = dated.document_type
         and days.document_id = dated.document_id
@@ -106,7 +109,10 @@ select
     coalesce(
         dated.is_counted and dated.open_amount > {{ tolerance }} and dated.due_date < {{ as_of() }}, false
     ) as is_overdue,
-    case when dated.is_counted and dated.open_amount <= {{ tolerance }} then settled.settled_on end as settled_on,
+    -- What was paid back at once has no application: it was settled when it was issued.
+    case when dated.is_counted and dated.open_amount <= {{ tolerance }}
+        then coalesce(settled.settled_on, case when dated.refunded_amount <> 0 then dated.issue_date end)
+    end as settled_on,
     case
         when dated.document_type <> 'invoice' then null
         when dated.status = 'void' then 'Voided'

@@ -32,12 +32,13 @@ emails_of_accounts as (
     where {{ normalised_email('contacts.email') }} is not null
 ),
 
--- An address that several customers share is unique on one side only: a question about each of them.
+-- An address that several customers of a ledger share is unique on one side only: a question about each of them. One
+-- company may be a customer of two ledgers.
 emails_of_customers as (
-    select email, count(*) as customer_count
+    select source, email, count(*) as customer_count
     from heads
     where email is not null
-    group by email
+    group by source, email
 ),
 
 names_of_customers as (
@@ -94,7 +95,8 @@ candidates as (
         heads.source, heads.customer_id, emails_of_accounts.source, emails_of_accounts.account_id,
         4, 'email', {{ dbt.concat(["'both use '", 'heads.email']) }}, emails_of_customers.customer_count
     from heads
-    inner join emails_of_customers on heads.email = emails_of_customers.email
+    inner join emails_of_customers
+        on heads.source = emails_of_customers.source and heads.email = emails_of_customers.email
     inner join emails_of_accounts on heads.email = emails_of_accounts.email
 
     union all

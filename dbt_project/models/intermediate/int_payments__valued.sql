@@ -1,4 +1,5 @@
--- Payments and refunds as they stood on the business date, in base, and without the tax of what they paid.
+-- Payments and refunds as they stood on the business date, in base, and without the tax of what they paid. A refund
+-- either is applied to the credit note that it pays back, or is one record with it: then both have the same id.
 with payments as (
     select * from {{ ref('int_payments__unioned') }}
 ),
@@ -13,18 +14,27 @@ rate_spans as (
 
 applied as (
     select
-        applications.source,
-        applications.applied_id as payment_id,
-        sum(case when applications.applied_date > {{ as_of() }} then applications.amount else 0 end) as later_amount,
-        sum(case
-            when documents.tax is null or documents.tax = 0 then 0
-            when applications.amount = documents.gross then documents.tax
-            else cast({{ ratio('documents.tax', 'documents.gross') }} * applications.amount as decimal(28,6))
-        end) as tax_amount
-    from applications
-    left join {{ ref('int_documents__unioned') }} as documents
-        on applications.source = documents.source and applications.document_type = documents.document_type
-        and applications.document_id = documents.document_id
+        source,
+        payment_id,
+        sum(case when applied_date > {{ as_of() }} then amount else 0 end) as later_amount,
+        sum(case when applied_date > {{ as_of() }} then 0 else tax_amount end) as tax_amount,
+        sum(tax_amount) as tax_amount_in_the_end
+    from (
+        select
+            applications.source,
+            applications.applied_id as payment_id,
+            applications.applied_date,
+            applications.amount,
+            case
+                when documents.tax is null or documents.tax = 0 then 0
+                when applications.amount = documents.gross then documents.tax
+                else cast({{ ratio('documents.tax', 'documents.gross') }} * applications.amount as decimal(28,6))
+            end as tax_amount
+        from applications
+        left join {{ ref('int_documents__unioned') }} as documents
+            on applications.source = documents.source and applications.document_type = documents.document_type
+            and applications.document_id = documents.document_id
+    ) as parts
     group by 1, 2
 ),
 
@@ -40,13 +50,15 @@ dated as (
         payments.payment_id,
         payments.payment_type,
         payments.customer_id,
-        matched.account_source,
+        case when matched.account_id is not null then matched.account_source end as account_source,
         matched.account_id,
         payments.payment_date,
         payments.currency,
         coalesce(payments.rate, rate_spans.rate) as rate,
         payments.amount,
-        payments.amount - coalesce(applied.tax_amount, refunded.tax_amount, 0) as net_amount,
+        payments.amount - coalesce(
+            case when payments.payment_date > {{ as_of() }} then applied.tax_amount_in_the_end else applied.tax_amount end,
+            refunded.tax_amount, 0) as net_amount,
         payments.unapplied_amount + coalesce(applied.later_amount, 0) as unapplied_amount,
         payments.reference_text,
         payments.url,
@@ -55,7 +67,7 @@ dated as (
         coalesce(payments.payment_date <= {{ as_of() }}, false) as is_counted
     from payments
     left join {{ ref('int_customers__matched') }} as matched
-        on payments.source = matched.source and payments.customer_id = matched.customer_id
+        on payments.source = matched.source and payments.customer_id = matched.customer_id and matched.is_first
     left join applied on payments.source = applied.source and payments.payment_id = applied.payment_id
     left join refunded on payments.source = refunded.source and payments.payment_id = refunded.document_id
     {{ join_rate_of_day('payments', 'payments.payment_date') }}

@@ -17,7 +17,8 @@ loads as (
         -- A night that was run again counts as it ended: what was read completely stays read.
         row_number() over (
             partition by source
-            order by known_at desc, _landed_at desc, case when status = 'complete' then 0 else 1 end
+            order by known_at desc, _landed_at desc,
+                case status when 'complete' then 0 when 'partial' then 1 else 2 end
         ) as recency
     from {{ source('raw_crossfoot', 'loads') }}
     where known_at <= {{ known_at() }} and _landed_at <= {{ known_at() }} and not _deleted
@@ -49,6 +50,9 @@ joined as (
 select
     *,
     case
+        -- Its calls for the night were used up: what was read is kept, the rest follows, and until then nothing is sure.
+        when last_status = 'partial' then {{ dbt.concat([
+            'source', "' has not been read to its end: its calls for the night were used up'"]) }}
         when complete_at is null then {{ dbt.concat(['source', "' has never been read completely'"]) }}
         when last_status <> 'complete'
             then {{ dbt.concat(["'the last extract of '", 'source', "' failed'"]) }}

@@ -35,4 +35,4 @@ select
 from {{ ref('int_documents__valued') }} as documents
 left join {{ ref('int_documents__linked') }} as links
     on documents.source = links.source and documents.document_type = links.document_type
-    and documents.document_id = links.document_id and links.outcome = 'linked'
+    and documents.document_id = links.document_id and links.is_first

@@ -31,20 +31,22 @@ deals as (
     select * from {{ ref('int_deals__contracted') }}
 ),
 
+matches as (
+    select * from {{ ref('int_customers__matched') }}
+),
+
+-- Unmatched in the CRM that answered best is unmatched in all of them.
 customers as (
     select
         unioned.*,
-        matched.outcome,
-        matched.rung,
-        matched.account_source,
-        matched.account_id,
+        coalesce(matches.outcome, 'unmatched') as outcome,
         rooted.is_root,
         rooted.root_customer_id
     from {{ ref('int_customers__unioned') }} as unioned
-    inner join {{ ref('int_customers__matched') }} as matched
-        on unioned.source = matched.source and unioned.customer_id = matched.customer_id
     inner join {{ ref('int_customers__rooted') }} as rooted
         on unioned.source = rooted.source and unioned.customer_id = rooted.customer_id
+    left join matches
+        on unioned.source = matches.source and unioned.customer_id = matches.customer_id and matches.is_first
 ),
 
 documents as (
@@ -103,12 +105,13 @@ spent as (
 stored_ids as (
     select
         stored.*,
-        customers.customer_id as known_id,
-        customers.outcome,
-        customers.account_source,
-        customers.account_id as matched_account_id
+        matches.customer_id as known_id,
+        matches.outcome,
+        matches.account_id as matched_account_id
     from {{ ref('int_account_customer_ids__unioned') }} as stored
-    left join customers on stored.ledger = customers.source and stored.customer_id = customers.customer_id
+    left join matches
+        on stored.ledger = matches.source and stored.customer_id = matches.customer_id
+        and stored.source = matches.account_source
 ),
 
 named_invoices as (
@@ -117,8 +120,14 @@ named_invoices as (
         count(numbered.document_id) as invoice_count
     from {{ ref('int_deal_invoice_references__unioned') }} as named
     inner join deals on named.source = deals.source and named.deal_id = deals.deal_id
-    left join documents as numbered
-        on named.document_number = numbered.number and numbered.is_counted and numbered.document_type = 'invoice'
+    left join (
+        select matches.account_source, matches.account_id, documents.number, documents.document_id
+        from documents
+        inner join matches on documents.source = matches.source and documents.customer_id = matches.customer_id
+        where documents.is_counted and documents.document_type = 'invoice' and documents.number is not null
+            and matches.account_id is not null
+    ) as numbered
+        on named.document_number = numbered.number
         and deals.account_source = numbered.account_source and deals.account_id = numbered.account_id
     group by 1, 2, 3, 4
 ),
@@ -217,16 +226,19 @@ exceptions as (
 
     union all
     select
-        case when customers.rung = 2 then 'customer_claimed_twice' else 'ambiguous_match' end, 'error',
-        customers.source, 'customer', customers.customer_id, null,
+        case when matches.rung = 2 then 'customer_claimed_twice' else 'ambiguous_match' end, 'error',
+        customers.source, 'customer', customers.customer_id, matches.account_source,
         {{ dbt.concat(["coalesce(customers.name, customers.customer_id)",
-            "' cannot be matched for certain: a person has to decide'"]) }},
+            "' cannot be matched for certain in '", 'matches.account_source', "': a person has to decide'"]) }},
         invoiced_by_customer.net_base, customers.url
     from customers
+    inner join matches
+        on customers.source = matches.source and customers.customer_id = matches.customer_id
+        and matches.outcome = 'ambiguous'
     left join invoiced_by_customer
         on customers.source = invoiced_by_customer.source
         and customers.customer_id = invoiced_by_customer.customer_id
-    where customers.outcome = 'ambiguous' and customers.is_root
+    where customers.is_root
 
     union all
     select
@@ -244,7 +256,7 @@ exceptions as (
     from stored_ids
     -- A customer that several accounts claim is listed once, as the question that it is.
     where known_id is not null and outcome <> 'ambiguous'
-        and (matched_account_id is distinct from account_id or account_source is distinct from source)
+        and matched_account_id is distinct from account_id
 
     union all
     select
@@ -316,7 +328,8 @@ exceptions as (
     left join applied
         on documents.source = applied.source and documents.document_type = applied.document_type
         and documents.document_id = applied.document_id
-    where documents.status <> 'void'
+    -- What is not issued owes nothing, whatever it adds up to.
+    where documents.status = 'issued'
         and documents.gross - documents.refunded_amount - coalesce(applied.amount, 0) <> unioned.open_amount
 
     union all

@@ -1,12 +1,12 @@
 with customers as (
-    select rooted.*, matched.outcome, matched.rung
+    select rooted.*, matched.account_source, matched.outcome, matched.rung
     from {{ ref('int_customers__rooted') }} as rooted
     inner join {{ ref('int_customers__matched') }} as matched
         on rooted.source = matched.source and rooted.customer_id = matched.customer_id
 ),
 
 unmatched as (
-    select source, customer_id, plain_name, url, name
+    select source, customer_id, account_source, plain_name
     from customers
     where outcome = 'unmatched' and is_root and plain_name is not null
 ),
@@ -45,7 +45,8 @@ suggested as (
         {{ similarity('unmatched.plain_name', 'accounts.plain_name') }} as score
     from unmatched
     inner join accounts
-        on substring(unmatched.plain_name, 1, 3) = substring(accounts.plain_name, 1, 3)
+        on unmatched.account_source = accounts.source
+        and substring(unmatched.plain_name, 1, 3) = substring(accounts.plain_name, 1, 3)
     left join refused
         on accounts.source = refused.source and accounts.account_id = refused.left_id
         and unmatched.source = refused.right_source and unmatched.customer_id = refused.right_id
@@ -59,7 +60,7 @@ questions as (
     from {{ ref('int_match_candidates__found') }} as candidates
     inner join customers
         on candidates.source = customers.source and candidates.customer_id = customers.customer_id
-        and candidates.rung = customers.rung
+        and candidates.account_source = customers.account_source and candidates.rung = customers.rung
     where customers.outcome = 'ambiguous'
     union all
     select
@@ -86,7 +87,8 @@ select
     accounts.url as left_url,
     customers.url as right_url
 from questions
-inner join customers on questions.source = customers.source and questions.customer_id = customers.customer_id
+inner join {{ ref('int_customers__rooted') }} as customers
+    on questions.source = customers.source and questions.customer_id = customers.customer_id
 inner join accounts on questions.account_source = accounts.source and questions.account_id = accounts.account_id
 left join owed on questions.source = owed.source and questions.customer_id = owed.customer_id
 

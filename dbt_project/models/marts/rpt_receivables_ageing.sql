@@ -74,6 +74,7 @@ joined as (
         coalesce(ours.unapplied_credit, 0) as unapplied_credit,
         coalesce(ours.converted_count, 0) as converted_count,
         theirs.total as ledger_total,
+        coalesce(theirs.currency, '{{ var("base_currency") }}') as ledger_currency,
         theirs.customer_name
     from ours
     full outer join {{ ref('int_control_totals__unioned') }} as theirs
@@ -84,7 +85,9 @@ netted as (
     select
         joined.*,
         bucket_current + bucket_1_30 + bucket_31_60 + bucket_61_90 + bucket_91_plus - unapplied_credit
-            as net_outstanding
+            as net_outstanding,
+        -- A report in another currency was made with rates that it does not name. A customer without a row owes nothing.
+        ledger_currency = '{{ var("base_currency") }}' as is_comparable
     from joined
 )
 
@@ -92,7 +95,7 @@ select
     netted.source,
     netted.customer_id,
     coalesce(customers.name, netted.customer_name) as customer_name,
-    matched.account_source,
+    case when matched.account_id is not null then matched.account_source end as account_source,
     matched.account_id,
     cast(netted.bucket_current as decimal(28,6)) as bucket_current,
     cast(netted.bucket_1_30 as decimal(28,6)) as bucket_1_30,
@@ -101,12 +104,12 @@ select
     cast(netted.bucket_91_plus as decimal(28,6)) as bucket_91_plus,
     cast(netted.unapplied_credit as decimal(28,6)) as unapplied_credit,
     cast(netted.net_outstanding as decimal(28,6)) as net_outstanding,
-    cast(case when reported.source is not null then coalesce(netted.ledger_total, 0) end as decimal(28,6))
-        as ledger_total,
-    cast(case when reported.source is not null
+    cast(case when reported.source is not null and netted.is_comparable then coalesce(netted.ledger_total, 0) end
+        as decimal(28,6)) as ledger_total,
+    cast(case when reported.source is not null and netted.is_comparable
         then netted.net_outstanding - coalesce(netted.ledger_total, 0) end as decimal(28,6)) as difference,
     -- Converting is rounded per document on both sides; in the base currency nothing is forgiven.
-    case when reported.source is not null then {{ within(
+    case when reported.source is not null and netted.is_comparable then {{ within(
         'netted.net_outstanding', 'coalesce(netted.ledger_total, 0)',
         var('tolerance') ~ ' * netted.converted_count') }} end as ties_out,
     customers.url
@@ -115,5 +118,5 @@ left join reported_ledgers as reported on netted.source = reported.source
 left join {{ ref('int_customers__unioned') }} as customers
     on netted.source = customers.source and netted.customer_id = customers.customer_id
 left join {{ ref('int_customers__matched') }} as matched
-    on netted.source = matched.source and netted.customer_id = matched.customer_id
+    on netted.source = matched.source and netted.customer_id = matched.customer_id and matched.is_first
 where netted.customer_id is not null
