@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
@@ -85,12 +86,19 @@ def doctor() -> None:
 
 
 @app.command("setup-crm")
-def setup_crm(yes: Annotated[bool, typer.Option("--yes", help="Create them without asking.")] = False) -> None:
+def setup_crm(
+    yes: Annotated[bool, typer.Option("--yes", help="Create them without asking.")] = False,
+    package: Annotated[Path | None, typer.Option(help="Create nothing; write DIR/<crm>/, for the CRM's own deployment tools.")] = None,
+) -> None:
     """Show the fields that the CRM lacks, and create them."""
     from pipelines import night
     from pipelines.writeback import setup
 
     crms = night.connect_crms(chosen.settings)
+    if package is not None:
+        written = {slug: [str(path) for path in setup.package(crm, package / slug)] for slug, crm in crms.items()}
+        _print({"written": written}, "\n".join(itertools.chain(*written.values())) or "Nothing is missing.")
+        return
     missing = {slug: setup.missing(crm) for slug, crm in crms.items()}
     document = {slug: {name: [field.label for field in fields] for name, fields in found.items()} for slug, found in missing.items()}
     if not any(missing.values()):

@@ -17,7 +17,7 @@ from typing import Any
 MAX_ROWS = 40
 # Exit codes of the errors that steps raise, by class name: importing the classes would load every step.
 EXIT_CODES = {
-    "BlockedPlan": 3, "PlanFileError": 2, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2, "OSError": 1,
+    "BlockedPlan": 3, "PlanFileError": 2, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2, "NoPackage": 2, "OSError": 1,
     "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "TransformFailed": 1, "ExtractFailed": 1, "ApiError": 1,
     "ConnectionLost": 1, "BudgetSpent": 1, "ForeignHost": 1, "WriteRefused": 1, "WarehouseBusy": 1,
 }

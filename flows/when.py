@@ -29,7 +29,7 @@ def tonight(settings: Settings, as_of: str | None = None, known_at: str | None =
         world = sandbox_health(settings)
         day = day or date.fromisoformat(world["today"])
         moment = moment or _after_last(settings, datetime.fromisoformat(world["now"]))
-    moment = moment or now()
+    moment = (moment or now()).replace(microsecond=0)  # it is written to CRMs, and some of them keep no more
     return Night(settings, day or moment.astimezone(settings.zone).date(), moment, now, on_progress)
 
 

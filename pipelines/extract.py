@@ -35,7 +35,8 @@ DLT_SETTINGS = {
     "LOAD__WORKERS": "1",
     "RUNTIME__LOG_LEVEL": "ERROR",
 }
-# DuckDB admits one writer: vendors are read side by side and land one after the other.
+# DuckDB admits one writer, and two threads that open and close one file at once get in each other's way: vendors are read
+# side by side, and go to the warehouse one after the other.
 _landing = threading.Lock()
 
 
@@ -190,7 +191,7 @@ def known_values(settings: Settings, slug: str, table: str, columns: Sequence[st
 
 
 def _ask(settings: Settings, query: str, *values: Any) -> list[tuple[Any, ...]]:
-    with landing.connect(settings.warehouse) as connection:
+    with _landing, landing.connect(settings.warehouse) as connection:
         return connection.execute(query, list(values)).fetchall()
 
 

@@ -260,7 +260,7 @@ class House:
 
 def models_alone(*night: Any) -> list[transform.Node]:
     """`transform.build` without the tests."""
-    return transform.invoke(night[0], ["run", *transform.configured(night[0])], transform.variables(*night))
+    return transform.invoke(night[0], ["build", "--resource-type", "seed", "--resource-type", "model", *transform.configured(night[0])], transform.variables(*night))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipelines.vendors.crm_types import Crm, Field
 
 
@@ -12,6 +14,25 @@ def missing(crm: Crm) -> dict[str, list[Field]]:
     """
     found = {object: crm.missing_fields(object) for object in crm.objects}
     return {object: fields for object, fields in found.items() if fields}
+
+
+def package(crm: Crm, folder: Path) -> list[Path]:
+    """Writes what is missing as files in `folder` that the CRM's own tools deploy, and returns their paths; none where
+    nothing is missing. Raises NoPackage for a CRM that has no such tools."""
+    make = getattr(crm, "package", None)
+    if make is None:
+        raise NoPackage(f"{crm.slug}: its fields are created over its API only; run `crossfoot setup-crm` without --package")
+    wanted, paths = missing(crm), []
+    for name, text in (make(wanted) if wanted else {}).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+class NoPackage(Exception):
+    """A package was asked of a CRM that takes none."""
 
 
 def create(crm: Crm) -> dict[str, list[Field]]:
