@@ -1,0 +1,294 @@
+"""Salesforce's staging models on hand-made raw rows: which canonical rows they give, and what stops a night."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from raw_rows import RawRows, create_raw_tables
+
+from pipelines.vendors import VENDORS
+
+PROJECT = Path(__file__).parents[1] / "dbt_project"
+LEDGER = next(card.slug for card in VENDORS.values() if card.side == "ledger")
+AS_OF = date(2026, 6, 30)
+NIGHT = datetime(2026, 7, 1, 2, tzinfo=UTC)
+MONEY, RATE, SHARE, MOMENT = "decimal(28,6)", "decimal(28,12)", "decimal(9,6)", "timestamptz"
+TABLES: Mapping[str, str] = {
+    "accounts": f"id name website billing_email street city state postal_code country owner_id parent_id currency customer_ids url "
+    f"modified_at:{MOMENT}",
+    "contacts": f"id account_id email first_name last_name modified_at:{MOMENT}",
+    "users": f"id email first_name last_name active:boolean modified_at:{MOMENT}",
+    "opportunity_stages": f"id api_name label is_active:boolean is_closed:boolean is_won:boolean default_probability:{SHARE} "
+    "sort_order:bigint",
+    "opportunities": f"id name account_id owner_id record_type stage_name amount:{MONEY} currency close_date:date probability:{SHARE} "
+    "is_won:boolean is_closed:boolean deal_type payment_terms contract_start:date contract_end:date invoice_numbers url "
+    f"modified_at:{MOMENT}",
+    "opportunity_lines": f"id opportunity_id product_id product_code name quantity:{MONEY} unit_price:{MONEY} "
+    f"discount_percent:{MONEY} total_price:{MONEY} currency service_date:date billing_frequency billing_start:date "
+    f"billing_periods:bigint modified_at:{MOMENT}",
+    "products": f"id name product_code family active:boolean modified_at:{MOMENT}",
+    "organization": "id name currency multicurrency:boolean",
+    "currency_types": f"id iso_code conversion_rate:{RATE} is_corporate:boolean is_active:boolean",
+    "dated_conversion_rates": f"id iso_code conversion_rate:{RATE} start_date:date next_start_date:date",
+}
+
+
+def day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+class Org(RawRows):
+    """Raw Salesforce rows in the words of the tests below."""
+
+    def add(self, table: str, **values: object) -> None:
+        stamps = {"_landed_at": self.known_at, "_deleted": False}
+        self._rows.append((table if "." in table else f"raw_salesforce.{table}", stamps | values))
+
+    def stages(self) -> None:
+        stages = [("Closed Won", True, True, 1), ("Closed Lost", True, False, 0), ("Id. Makers", False, False, "0.4")]
+        for name, closed, won, share in stages:
+            self.add("opportunity_stages", id=f"01J{name}", api_name=name, label=f"{name}!", is_active=True, is_closed=closed,
+                     is_won=won, default_probability=share)  # fmt: skip
+
+    def currencies(self) -> None:
+        """Corporate USD; EUR at 0.8 for one USD, but 0.5 in April and 0.4 from May to June."""
+        self.add("organization", id="00D", currency="USD", multicurrency=True)
+        for code, rate in (("USD", 1), ("EUR", "0.8"), ("GBP", "0.64")):
+            self.add("currency_types", id=f"01L{code}", iso_code=code, conversion_rate=rate, is_corporate=code == "USD", is_active=True)
+        for start, end, rate in (("2026-04-01", "2026-05-01", "0.5"), ("2026-05-01", "2026-06-01", "0.4")):
+            self.add("dated_conversion_rates", id=f"04w{start}", iso_code="EUR", conversion_rate=rate, start_date=day(start),
+                     next_start_date=day(end))  # fmt: skip
+
+    def deal(self, deal_id: str, **values: object) -> None:
+        defaults: dict[str, object] = {
+            "id": deal_id, "name": deal_id, "account_id": "acme", "owner_id": "olga", "stage_name": "Closed Won", "amount": 100,
+            "close_date": day("2026-05-01"),
+        }  # fmt: skip
+        self.add("opportunities", **(defaults | values))
+
+
+class Night:
+    """A warehouse with empty raw tables, rows to land in it, and dbt on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.folder = folder / "warehouse.duckdb", folder
+        create_raw_tables(self.path)
+        with duckdb.connect(str(self.path)) as connection:
+            connection.execute("create schema if not exists raw_salesforce")
+            for table, columns in TABLES.items():
+                pairs = [column.partition(":") for column in columns.split()]
+                names = [f"{name} {kind or 'varchar'}" for name, _, kind in pairs]
+                names += ["_landed_at timestamptz not null", "_deleted boolean not null", "_problem varchar"]
+                connection.execute(f"create table if not exists raw_salesforce.{table} ({', '.join(names)})")
+        self.org = Org(NIGHT)
+
+    def dbt(self, *command: str, **more: object) -> dbtRunnerResult:
+        names = {
+            "as_of": AS_OF.isoformat(), "known_at": NIGHT.isoformat(timespec="microseconds"), "crms": ["salesforce"], "ledgers": [],
+        } | more  # fmt: skip
+        os.environ["CROSSFOOT_WAREHOUSE"] = str(self.path)
+        scratch = ["--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")]
+        fixed = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", "--vars", json.dumps(names)]
+        return dbtRunner().invoke([*command, *fixed, *scratch])
+
+    def build(self, **more: object) -> None:
+        """Lands the rows and builds Salesforce's staging; every model has to pass."""
+        self.org.land(self.path)
+        chosen = ("--indirect-selection", "cautious", "--select", "path:models/staging/salesforce")
+        result = self.dbt("build", *chosen, **more)
+        assert result.success, messages_of(result)
+
+    def rows(self, sql: str) -> list[tuple]:
+        with duckdb.connect(str(self.path), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+def messages_of(result: dbtRunnerResult) -> str:
+    if result.exception:
+        return str(result.exception)
+    return "\n".join(f"{row.node.name}: {row.message}" for row in result.result if row.status not in ("pass", "success"))
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    night = Night(tmp_path_factory.mktemp("salesforce"))
+    org = night.org
+    org.stages()
+    org.currencies()
+    accounts(org)
+    deals(org)
+    lines(org)
+    night.build(ledgers=[LEDGER])
+    return night
+
+
+def accounts(org: Org) -> None:
+    org.add("accounts", id="acme", name="Acme", website="HTTPS://www.Acme.example:443/x", billing_email="pay@acme.example", state="OH",
+            owner_id="olga", parent_id="", customer_ids="one:0000-58; Other: 60;61;", url="https://crm.example/acme")  # fmt: skip
+    org.add("accounts", id="plain", name="Plain", website="plain.example", parent_id="acme")
+    org.add("accounts", id="merged", _deleted=True)
+    org.add("contacts", id="carl", account_id="acme", email="carl@acme.example", first_name="Carl", last_name="C")
+    org.add("users", id="olga", email="olga@us.example", first_name="Olga", last_name="O", active=False)
+
+
+def deals(org: Org) -> None:
+    org.deal("won", probability=1, is_won=True, is_closed=True, record_type="New Business", invoice_numbers="INV-7, INV-8; INV-9")
+    org.deal("by_stage", stage_name="Id. Makers")
+    org.deal("lost_though_won", stage_name="Closed Won", is_won=False, is_closed=True, probability=0)
+    org.deal("odd", stage_name="Gone Fishing")
+    org.deal("staged_nowhere", stage_name=None)
+    org.deal("deleted")
+    org.add("opportunities", id="deleted", _deleted=True)
+    for close in ("2026-03-31", "2026-04-01", "2026-04-30", "2026-05-01", "2026-06-01"):
+        org.deal(f"euro_{close}", currency="EUR", close_date=day(close))
+    org.deal("euro_undated", currency="EUR", close_date=None)
+    org.deal("pound", currency="GBP")
+    org.deal("yen", currency="JPY")
+
+
+def lines(org: Org) -> None:
+    org.add("products", id="01t", name="Consulting", product_code="CONS")
+    given = {"opportunity_id": "won", "product_id": "01t", "name": "won Consulting", "quantity": 3, "unit_price": "33.33"}
+    org.add("opportunity_lines", id="discounted", discount_percent=10, total_price="89.99", billing_frequency="Monthly",
+            billing_periods=12, currency="EUR", **given)  # fmt: skip
+    org.add("opportunity_lines", id="plain", total_price="99.99", product_code="OWN", billing_frequency="QUARTERLY", **given)
+    org.add("opportunity_lines", id="yearly", total_price="99.99", billing_frequency=" annually ", **given)
+    org.add("opportunity_lines", id="unpriced", **given)
+    org.add("opportunity_lines", id="gone", total_price=1, **given)
+    org.add("opportunity_lines", id="gone", _deleted=True)
+
+
+def test_accounts_are_those_that_were_not_deleted(night: Night) -> None:
+    rows = night.rows("select account_id, domain, email, region, owner_id, parent_id from staging.stg_salesforce__accounts order by 1")
+    assert rows == [
+        ("acme", "acme.example", "pay@acme.example", "OH", "olga", None), ("plain", "plain.example", None, None, None, "acme"),
+    ]  # fmt: skip
+    rows = night.rows("select contact_id, account_id, email from staging.stg_salesforce__contacts")
+    assert rows == [("carl", "acme", "carl@acme.example")]
+    assert night.rows("select owner_id, first_name from staging.stg_salesforce__owners") == [("olga", "Olga")]
+
+
+def test_customer_ids_name_their_ledger_or_mean_the_only_one(night: Night) -> None:
+    rows = night.rows("select account_id, ledger, customer_id from staging.stg_salesforce__account_customer_ids order by 3")
+    assert rows == [("acme", "one", "0000-58"), ("acme", "other", "60"), ("acme", LEDGER, "61")]
+
+
+def test_a_deal_is_won_as_its_record_says_and_else_as_its_stage(night: Night) -> None:
+    rows = night.rows("select deal_id, stage, is_won, is_closed, probability, pipeline from staging.stg_salesforce__deals "
+                      "where currency = 'USD' order by 1")
+    assert rows == [
+        ("by_stage", "Id. Makers!", False, False, Decimal("0.4"), None),
+        ("lost_though_won", "Closed Won!", False, True, 0, None),
+        ("odd", "unknown: Gone Fishing", False, False, None, None),
+        ("staged_nowhere", "unknown: none", False, False, None, None),
+        ("won", "Closed Won!", True, True, 1, "New Business"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("deal", "rate"), [
+    ("won", "1"),
+    ("euro_2026-03-31", "1.25"),
+    ("euro_2026-04-01", "2"),
+    ("euro_2026-04-30", "2"),
+    ("euro_2026-05-01", "2.5"),
+    ("euro_2026-06-01", "1.25"),
+    ("euro_undated", "1.25"),
+    ("pound", "1.5625"),
+    ("yen", None),
+])  # fmt: skip
+def test_the_rate_is_that_of_the_close_and_else_the_currencys_own(night: Night, deal: str, rate: str | None) -> None:
+    rows = night.rows(f"select rate from staging.stg_salesforce__deals where deal_id = '{deal}'")
+    assert rows == [(rate and Decimal(rate),)]
+
+
+def test_rates_are_the_inverse_of_the_quotes(night: Night) -> None:
+    rows = night.rows("select from_currency, to_currency, rate, rate_date from staging.stg_salesforce__rates order by 1, 4")
+    assert rows == [
+        ("EUR", "USD", 2, day("2026-04-01")), ("EUR", "USD", Decimal("2.5"), day("2026-05-01")),
+        ("EUR", "USD", Decimal("1.25"), None), ("GBP", "USD", Decimal("1.5625"), None),
+    ]  # fmt: skip
+
+
+def test_lines_are_what_they_cost_after_discount(night: Night) -> None:
+    rows = night.rows("select line_id, deal_id, product_code, name, discount, amount, currency, billing_frequency, billing_periods "
+                      "from staging.stg_salesforce__deal_lines order by 1")
+    assert rows == [
+        ("discounted", "won", "CONS", "Consulting", 10, Decimal("89.99"), "EUR", "monthly", 12),
+        ("plain", "won", "OWN", "Consulting", 0, Decimal("99.99"), "USD", "quarterly", None),
+        ("unpriced", "won", "CONS", "Consulting", None, None, "USD", None, None),
+        ("yearly", "won", "CONS", "Consulting", 0, Decimal("99.99"), "USD", "annually", None),
+    ]  # fmt: skip
+
+
+def test_invoice_numbers_are_one_row_each(night: Night) -> None:
+    rows = night.rows("select deal_id, document_number from staging.stg_salesforce__deal_invoice_references order by 2")
+    assert rows == [("won", "INV-7"), ("won", "INV-8"), ("won", "INV-9")]
+
+
+def test_an_org_with_one_currency_names_it_once(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    night.org.add("organization", id="00D", currency="GBP", multicurrency=False)
+    night.org.deal("pound")
+    night.org.add("opportunity_lines", id="line", opportunity_id="pound", quantity=1, unit_price=1, total_price=1)
+    night.build(base_currency="GBP")
+    assert night.rows("select stage, currency, rate from staging.stg_salesforce__deals") == [("Closed Won", "GBP", 1)]
+    assert night.rows("select currency from staging.stg_salesforce__deal_lines") == [("GBP",)]
+    night.build(base_currency="USD")
+    assert night.rows("select currency, rate from staging.stg_salesforce__deals") == [("GBP", None)]
+    assert night.rows("select * from staging.stg_salesforce__rates") == []
+
+
+def test_a_quote_into_another_corporate_currency_is_no_rate_into_ours(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    night.org.currencies()
+    night.org.deal("pound", currency="GBP")
+    night.org.deal("euro", currency="EUR")
+    night.build(base_currency="EUR")
+    assert night.rows("select deal_id, rate from staging.stg_salesforce__deals order by 1") == [("euro", 1), ("pound", None)]
+
+
+def test_a_snapshot_that_landed_twice_counts_once_and_an_older_one_not(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    for moment in (NIGHT - timedelta(days=1), NIGHT, NIGHT):
+        night.org.known_at = moment
+        night.org.currencies()
+        night.org.stages()
+    night.org.known_at = NIGHT - timedelta(days=1)
+    night.org.add("dated_conversion_rates", id="04wold", iso_code="EUR", conversion_rate=9, start_date=day("2026-05-02"))
+    night.org.deal("euro", currency="EUR", close_date=day("2026-05-03"))
+    night.build()
+    assert night.rows("select deal_id, rate from staging.stg_salesforce__deals") == [("euro", Decimal("2.5"))]
+    assert len(night.rows("select * from staging.stg_salesforce__rates")) == 4
+
+
+UNKNOWN = ("salesforce deals.stage unknown: Gone Fishing", "salesforce deal_lines.billing_frequency unknown: fortnightly")
+
+
+def test_values_that_nobody_enumerated_stop_the_night_with_their_name(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    night.org.stages()
+    night.org.deal("odd", stage_name="Gone Fishing")
+    night.org.add("opportunity_lines", id="line", opportunity_id="odd", total_price=1, billing_frequency="Fortnightly")
+    night.org.land(night.path)
+    result = night.dbt("build", "--select", "+assert_every_value_is_known")
+    assert not result.success
+    assert [name for name in UNKNOWN if name not in messages_of(result)] == []
+
+
+def test_what_may_be_written_has_the_columns_of_every_crm() -> None:
+    folders = sorted(path for path in (PROJECT / "models" / "activation").iterdir() if path.is_dir())
+    contracts = {}
+    for folder in folders:
+        models = yaml.safe_load(next(folder.glob("*.yml")).read_text(encoding="utf-8"))["models"]
+        contracts[folder.name] = sorted([[column["name"], column["data_type"]] for column in model["columns"]] for model in models)
+    assert "salesforce" in contracts
+    assert all(contract == contracts["salesforce"] for contract in contracts.values())
