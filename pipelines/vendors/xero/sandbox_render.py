@@ -1,0 +1,515 @@
+"""The invented company's books as Xero writes them: JSON objects as its list endpoints return them, with Decimals for amounts.
+
+Shapes follow the vendor's recorded examples and its OpenAPI file; where the two differ, the recordings.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from pipelines.sandbox.entities import ZERO, CreditNote, Customer, DocLine, Invoice, Payment, Refund
+from pipelines.sandbox.world import World
+
+CENT, TENTH, QUOTE = Decimal("0.01"), Decimal("0.1"), Decimal("0.000001")
+CURRENCY_NAMES = {"USD": "United States Dollar", "EUR": "Euro"}
+# The first group of a GUID names the kind, the last one is the number: the order of ids as text is that of the numbers.
+KINDS = {
+    "customer": "c0000000", "invoice": "10000000", "credit_note": "c1000000", "refund_note": "c2000000",
+    "payment": "9a000000", "refund": "9b000000", "overpayment": "0e000000", "prepayment": "0f000000",
+    "line": "11000000", "allocation": "a1000000", "account": "ac000000", "answer": "ee000000",
+}  # fmt: skip
+ACCOUNTS = {  # name: (number, code, type, class, system account)
+    "Business Bank Account": (1, "090", "BANK", "ASSET", None),
+    "Sales": (2, "200", "REVENUE", "REVENUE", None),
+    "Accounts Receivable": (3, "610", "CURRENT", "ASSET", "DEBTORS"),
+    "Accounts Payable": (4, "800", "CURRLIAB", "LIABILITY", "CREDITORS"),
+    "Sales Tax": (5, "820", "CURRLIAB", "LIABILITY", "GST"),
+    "Historical Adjustment": (6, "840", "CURRLIAB", "LIABILITY", "HISTORICAL"),
+}  # fmt: skip
+# Some customers' money comes before it is matched: of every so many payments one is an overpayment or a prepayment that was
+# allocated to the invoice afterwards. What is owed and what was received are the same either way.
+OVERPAID_EVERY, PREPAID_EVERY = 17, 19
+MAX_NAME = 255
+# Whether a contact's balances count documents that are dated after today (unverified); the control account does not.
+BALANCES_COUNT_FUTURE = False
+Json = dict[str, Any]
+
+
+def guid(kind: str, number: int, part: int = 0) -> str:
+    """The id of the `part`th Xero record that stands for one record of the world."""
+    return f"{KINDS[kind]}-{part:04x}-4000-8000-{number:012d}"
+
+
+def record_id(kind: str, world_id: str) -> str:
+    """See `Sandbox.record_id`."""
+    return guid(kind, int(world_id)) if world_id.isdigit() else world_id
+
+
+def exact(value: Any) -> orjson.Fragment:
+    """How orjson writes a Decimal: as its own text, with a decimal point as Xero does (40.0, 32.5).
+
+    Raises TypeError for anything else that JSON does not have.
+    """
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{type(value).__name__} has no place in a Xero record")
+    return _text(value)
+
+
+@lru_cache(maxsize=50_000)
+def _text(value: Decimal) -> orjson.Fragment:
+    plain = value.normalize() if value else ZERO
+    return orjson.Fragment(format(plain.quantize(TENTH) if plain == plain.to_integral_value() else plain, "f"))
+
+
+def dumps(value: Any) -> bytes:
+    """JSON with Decimals as their exact text.
+
+    The copy is for what is kept: orjson's own bytes hold on to their whole buffer, 8 KB for a record of one.
+    """
+    return bytes(memoryview(orjson.dumps(value, default=exact)))
+
+
+def milliseconds(moment: datetime) -> int:
+    """Unix time."""
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as Xero writes it in JSON."""
+    return f"/Date({milliseconds(moment)}+0000)/"
+
+
+@lru_cache(maxsize=10_000)
+def day_fields(name: str, day: date) -> Json:
+    """A calendar date, both ways that Xero writes it side by side: as its midnight in UTC, and as text."""
+    midnight = datetime.combine(day, time_of_day(), UTC)
+    return {f"{name}String": f"{day.isoformat()} 00:00:00", name: stamp(midnight)}
+
+
+def updated_fields(moment: datetime) -> Json:
+    """The stamp of the last change, both ways."""
+    return {"UpdatedDateUTC": stamp(moment), "UpdatedDateUTCString": moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S+00:00")}
+
+
+def quoted(rate: Decimal) -> Decimal:
+    """Foreign units per one base unit, to 6 decimals, of a rate that is base units per foreign unit."""
+    return Decimal(1) if rate == 1 else (1 / rate).quantize(QUOTE)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Part of a payment, or of a credit that `source` names, that settled an invoice."""
+
+    kind: str  # payment | credit_note | overpayment | prepayment
+    source: str  # the Xero id of the payment or credit
+    id: str  # the Xero id of the payment or allocation
+    invoice_id: str
+    amount: Decimal
+    date: date
+
+
+@dataclass
+class Split:
+    """One payment of the world as Xero keeps it: payments and allocations, and the money that is not spent."""
+
+    spent: list[Spent] = field(default_factory=list)
+    credit: tuple[str, Decimal, Decimal] | None = None  # (overpayment | prepayment, total, remaining)
+
+
+def style(payment: Payment) -> str:
+    """How money came in: as payments of invoices, or first as a credit of its own."""
+    number = int(payment.id)
+    if number % OVERPAID_EVERY == 3 and payment.amount:
+        return "overpayment"
+    return "prepayment" if number % PREPAID_EVERY == 5 and payment.amount else "payment"
+
+
+class Renderer:
+    """Renders one world. `refresh` reads anew what was spent on what, and every contact's balance."""
+
+    def __init__(self, world: World):
+        self.world = world
+        self.contact_stamps: dict[str, tuple[int, datetime]] = {}
+        self.parts: dict[str, dict[str, int]] = {}
+        self.once: dict[str, dict[str, Spent]] = defaultdict(dict)  # by source: all that was ever spent, by id
+        self.splits: dict[str, Split] = {}
+        self.settled: dict[str, list[Spent]] = {}
+        self.balances: dict[str, list[Decimal]] = {}
+        self.bills: dict[str, list[Decimal]] = {}
+        self.invoiced: set[str] = set()
+        self.refresh()
+
+    # -- who spent what ---------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Split every payment and sum the balances of every contact."""
+        self.splits, self.settled = {}, defaultdict(list)
+        for payment in self.world.payments.values():
+            split = self.splits[payment.id] = self._split(payment)
+            for spent in split.spent:
+                self.once[spent.source][spent.id] = spent
+                if not (payment.deleted or payment.voided):
+                    self.settled[spent.invoice_id].append(spent)
+        self._balance()
+
+    def _part(self, payment: Payment, document_id: str) -> int:
+        """The position of a document among all that the payment was ever spent on."""
+        known = self.parts.setdefault(payment.id, {})
+        return known.setdefault(document_id, len(known))
+
+    def _split(self, payment: Payment) -> Split:
+        """Credit notes are allocated first, in order; the rest of what invoices took is money."""
+        notes = [[a.doc_id, a.amount] for a in payment.applications if a.kind == "credit_note"]
+        way, number, split = style(payment), int(payment.id), Split()
+        for application in payment.applications:
+            if application.kind != "invoice":
+                continue
+            left, part = application.amount, self._part(payment, application.doc_id)
+            while left and notes:
+                taken = min(left, notes[0][1])
+                place = (application.doc_id, taken, application.date)
+                source = record_id("credit_note", notes[0][0])
+                split.spent.append(Spent("credit_note", source, guid("allocation", number, part), *place))
+                left, notes[0][1] = left - taken, notes[0][1] - taken
+                if not notes[0][1]:
+                    notes.pop(0)
+                part += 0x100
+            if left:
+                kind = "payment" if way == "payment" else "allocation"
+                place = (application.doc_id, left, application.date)
+                source = guid(way, number)
+                split.spent.append(Spent(way, source, guid(kind, number, part), *place))
+        if way != "payment":
+            split.credit = (way, payment.amount, payment.unapplied)
+        elif payment.unapplied:
+            split.credit = ("overpayment", payment.unapplied, payment.unapplied)
+        return split
+
+    def _balance(self) -> None:
+        """{contact: [outstanding, overdue]}: credits reduce what is outstanding, never what is overdue.
+
+        So in the vendor's recorded contacts (Outstanding 118.9 beside Overdue 136.9, and -43.6 beside 40.0). Amounts are raw,
+        in the documents' currencies, not converted (the OpenAPI file's description of Balances).
+        """
+        world = self.world
+        self.balances = defaultdict(lambda: [ZERO, ZERO])
+        for invoice in world.invoices.values():
+            contact_id = self.contact_of(invoice.customer_id).id
+            self.invoiced.add(contact_id)
+            if self._outside(invoice, invoice.issued) or (owed := world.open_amount(invoice)) <= ZERO:
+                continue
+            cell = self.balances[contact_id]
+            cell[0] += owed
+            if world.due_date(invoice) < world.today:
+                cell[1] += owed
+        for note in world.credit_notes.values():
+            self.invoiced.add(self.contact_of(note.customer_id).id)
+            if not self._outside(note, note.issued):
+                self.balances[self.contact_of(note.customer_id).id][0] -= world.open_amount(note)
+        for payment in world.payments.values():
+            if not self._outside(payment, payment.date) and payment.unapplied:
+                self.balances[self.contact_of(payment.customer_id).id][0] -= payment.unapplied
+
+    def _outside(self, record: Invoice | CreditNote | Payment, day: date) -> bool:
+        """Whether a record is no part of its contact's balances."""
+        return record.deleted or record.voided or (day > self.world.today and not BALANCES_COUNT_FUTURE)
+
+    def contact_state(self, customer: Customer) -> tuple:
+        """What a contact shows besides what its version counts."""
+        cells = (self.balances.get(customer.id), self.bills.get(customer.id))
+        return (customer.version, str(cells), customer.id in self.invoiced)
+
+    # -- contacts ---------------------------------------------------------------------------------------------------
+
+    def contact_of(self, customer_id: str) -> Customer:
+        """The customer whose contact documents carry: a sub-customer's is merged into its parent's."""
+        customer = self.world.customers[customer_id]
+        while customer.parent_id:
+            customer = self.world.customers[customer.parent_id]
+        return customer
+
+    def contact_stamp(self, customer: Customer) -> datetime:
+        """When somebody last changed the contact; a balance that moves does not move it."""
+        version, moment = self.contact_stamps.get(customer.id, (-1, customer.modified))
+        if version != customer.version:
+            moment = customer.modified if customer.version else customer.created
+            self.contact_stamps[customer.id] = (customer.version, moment)
+        return moment
+
+    def contact(self, customer: Customer) -> Json:
+        """A Contact as a page shows it; a list without pages leaves out the last fields."""
+        shown: Json = {"ContactID": record_id("customer", customer.id)}
+        merged = customer.parent_id is not None
+        if merged:
+            shown["MergedToContactID"] = record_id("customer", self.contact_of(customer.id).id)
+        if customer.crm_id:
+            shown["ContactNumber"] = self.world.refer("account", customer.crm_id)
+        shown |= {
+            "ContactStatus": "ACTIVE" if customer.active and not merged else "ARCHIVED", "Name": customer.name[:MAX_NAME],
+            "EmailAddress": customer.email or "", "BankAccountDetails": "",
+            "Addresses": [{"AddressType": kind, "City": "", "Region": "", "PostalCode": "", "Country": ""} for kind in ("STREET", "POBOX")],
+            "Phones": [], "UpdatedDateUTC": stamp(self.contact_stamp(customer)), "ContactGroups": [],
+            "IsSupplier": customer.id in self.bills, "IsCustomer": customer.id in self.invoiced, "DefaultCurrency": customer.currency,
+        }  # fmt: skip
+        if customer.website:
+            shown["Website"] = customer.website
+        if term := self.world.terms.get(customer.terms_id or ""):
+            shown["PaymentTerms"] = {"Sales": {"Day": term.days, "Type": "DAYSAFTERBILLDATE"}}
+        receivable = self.balances.get(customer.id) or [ZERO, ZERO]
+        payable = self.bills.get(customer.id) or [ZERO, ZERO]
+        if not merged and any((*receivable, *payable)):
+            shown["Balances"] = {
+                name: {"Outstanding": cells[0], "Overdue": cells[1]}
+                for name, cells in (("AccountsReceivable", receivable), ("AccountsPayable", payable))
+            }
+        return shown | {"ContactPersons": [], "HasAttachments": False, "HasValidationErrors": False}
+
+    def _contact_ref(self, customer_id: str) -> Json:
+        contact = self.contact_of(customer_id)
+        return contact_ref(record_id("customer", contact.id), contact.name[:MAX_NAME])
+
+    # -- invoices and credit notes ----------------------------------------------------------------------------------
+
+    def _document(self, document: Invoice | CreditNote) -> Json:
+        net = sum((line.amount for line in document.lines), ZERO)
+        kind = "invoice" if isinstance(document, Invoice) else "credit_note"
+        return {
+            "Contact": self._contact_ref(document.customer_id), **day_fields("Date", document.issued),
+            "LineAmountTypes": "Exclusive", "LineItems": line_items(document.lines, document.tax, guid("line", int(document.id)), kind),
+            "SubTotal": net, "TotalTax": document.tax, "Total": net + document.tax, **updated_fields(document.modified),
+            "CurrencyCode": document.currency,
+        }  # fmt: skip
+
+    def _due(self, invoice: Invoice) -> date | None:
+        """The due date; None where it is missing and the contact's terms give the same."""
+        if invoice.due is not None:
+            return invoice.due
+        term = self.world.terms.get(self.contact_of(invoice.customer_id).terms_id or "")
+        by_terms = invoice.issued + timedelta(days=term.days if term else 0)
+        due = self.world.due_date(invoice)
+        return None if due == by_terms else due
+
+    def _reference(self, document: Invoice | CreditNote) -> str:
+        return self.world.refer("deal", document.deal_ref) if document.deal_ref else ""
+
+    def invoice(self, invoice: Invoice) -> Json:
+        """An Invoice of type ACCREC. A void keeps its Total and AmountDue; nothing but the status says that it is void."""
+        common = self._document(invoice)
+        gone = invoice.deleted or invoice.voided
+        due, open_amount = self._due(invoice), common["Total"] if gone else self.world.open_amount(invoice)
+        spent = [] if gone else self.settled.get(invoice.id, [])
+        paid = sum((s.amount for s in spent if s.kind == "payment"), ZERO)
+        credited = sum((s.amount for s in spent if s.kind != "payment"), ZERO)
+        status = "PAID" if open_amount <= ZERO else "AUTHORISED"
+        shown = {
+            "Type": "ACCREC", "InvoiceID": record_id("invoice", invoice.id), "InvoiceNumber": invoice.number,
+            "Reference": self._reference(invoice), **self._settlements(spent, quoted(invoice.rate)),
+            "AmountDue": open_amount, "AmountPaid": paid, "AmountCredited": credited, "SentToContact": invoice.sent,
+            "CurrencyRate": quoted(invoice.rate), "HasErrors": False, "IsDiscounted": False, "HasAttachments": False, **common,
+            "Status": "DELETED" if invoice.deleted else "VOIDED" if invoice.voided else status,
+        }  # fmt: skip
+        if due is not None:
+            shown |= day_fields("DueDate", due)
+        if status == "PAID" and spent and not gone:
+            shown["FullyPaidOnDate"] = day_fields("Date", max(s.date for s in spent))["Date"]
+        return shown
+
+    def _settlements(self, spent: list[Spent], rate: Decimal) -> Json:
+        """What an invoice shows of the payments and credits that settled it."""
+        lists: Json = {"Payments": [], "CreditNotes": [], "Prepayments": [], "Overpayments": []}
+        for part in spent:
+            when = day_fields("Date", part.date)
+            if part.kind == "payment":
+                lists["Payments"].append({
+                    "PaymentID": part.id, "Date": when["Date"], "Amount": part.amount, "CurrencyRate": rate,
+                    "HasAccount": False, "HasValidationErrors": False,
+                })  # fmt: skip
+            else:
+                name = {"credit_note": "CreditNote", "prepayment": "Prepayment", "overpayment": "Overpayment"}[part.kind]
+                lists[f"{name}s"].append({f"{name}ID": part.source, "ID": part.source, "AppliedAmount": part.amount, **when})
+        return lists
+
+    def _allocations(self, source: str, gone: bool) -> list[Json]:
+        """All that a credit was ever spent on. An allocation that was taken back stays, as deleted."""
+        shown = []
+        for part in self.once.get(source, {}).values():
+            invoice = self.world.invoices[part.invoice_id]
+            current = part in self.settled.get(part.invoice_id, ())
+            reference = {"InvoiceID": record_id("invoice", invoice.id), "InvoiceNumber": invoice.number}
+            shown.append({
+                "AllocationID": part.id, "Amount": part.amount, "Date": day_fields("Date", part.date)["Date"],
+                "Invoice": empty_document(reference), "IsDeleted": gone or not current,
+            })  # fmt: skip
+        return shown
+
+    def credit_note(self, note: CreditNote) -> Json:
+        """A CreditNote of type ACCRECCREDIT with its allocations."""
+        common, credit_id = self._document(note), record_id("credit_note", note.id)
+        gone = note.deleted or note.voided
+        left = common["Total"] if gone else self.world.open_amount(note)
+        shown = {
+            "CreditNoteID": credit_id, "CreditNoteNumber": note.number, "Payments": [], "ID": credit_id,
+            "CurrencyRate": quoted(note.rate), "Type": "ACCRECCREDIT", "Reference": self._reference(note), "RemainingCredit": left,
+            "SentToContact": note.sent, "Allocations": self._allocations(credit_id, gone), "HasAttachments": False, **common,
+        }  # fmt: skip
+        status = "DELETED" if note.deleted else "VOIDED" if note.voided else "AUTHORISED" if left > ZERO else "PAID"
+        return shown | {"Status": status}
+
+    # -- money ------------------------------------------------------------------------------------------------------
+
+    def money(self, payment: Payment) -> list[tuple[str, Json]]:
+        """(endpoint, object) of all that one payment of the world is, or ever was, in Xero."""
+        gone, split = payment.deleted or payment.voided, self.splits[payment.id]
+        current = {spent.id for spent in split.spent}
+        found = [
+            ("Payments", self._payment(payment, spent, gone or spent.id not in current))
+            for spent in self.once.get(guid("payment", int(payment.id)), {}).values()
+        ]
+        if split.credit:
+            way, total, left = split.credit
+            endpoint = "Overpayments" if way == "overpayment" else "Prepayments"
+            found.append((endpoint, self._credit(payment, way, total, left, gone)))
+        return found
+
+    def _payment(self, payment: Payment, spent: Spent, gone: bool) -> Json:
+        invoice = self.world.invoices[spent.invoice_id]
+        document = {
+            "Type": "ACCREC", "InvoiceID": record_id("invoice", invoice.id), "InvoiceNumber": invoice.number,
+            "Contact": self._contact_ref(invoice.customer_id), "CurrencyCode": payment.currency,
+        }  # fmt: skip
+        head = (spent.id, payment.date, spent.amount, payment.rate, payment.modified)
+        return payment_object(*head, "ACCRECPAYMENT", document, gone)
+
+    def _credit(self, payment: Payment, way: str, total: Decimal, left: Decimal, gone: bool) -> Json:
+        """An Overpayment or Prepayment; its line is the money itself, without tax."""
+        credit_id, name = guid(way, int(payment.id)), "Overpayment" if way == "overpayment" else "Prepayment"
+        line = DocLine(None, name, name, None, None, total)
+        return {
+            f"{name}ID": credit_id, "ID": credit_id, "CurrencyRate": quoted(payment.rate), "Type": f"RECEIVE-{name.upper()}",
+            "Reference": "", "RemainingCredit": left, "Allocations": self._allocations(credit_id, gone), "Payments": [],
+            "HasAttachments": False, "Contact": self._contact_ref(payment.customer_id), **day_fields("Date", payment.date),
+            "Status": "VOIDED" if gone else "AUTHORISED" if left else "PAID", "LineAmountTypes": "NoTax",
+            "LineItems": line_items([line], ZERO, guid("line", int(payment.id)), way), "SubTotal": total, "TotalTax": ZERO,
+            "Total": total, **updated_fields(payment.modified), "CurrencyCode": payment.currency,
+        }  # fmt: skip
+
+    def refund(self, refund: Refund) -> list[tuple[str, Json]]:
+        """A credit note that was paid out at once, and the payment that did it."""
+        note_id, net = record_id("refund_note", refund.id), refund.amount - refund.tax
+        contact, rate = self._contact_ref(refund.customer_id), quoted(refund.rate)
+        line = DocLine(refund.sku, refund.sku or "Services", refund.sku or "Services", Decimal(1), net, net)
+        paid = {"PaymentID": record_id("refund", refund.id), "Date": day_fields("Date", refund.date)["Date"], "Amount": refund.amount,
+                "CurrencyRate": rate, "HasAccount": False, "HasValidationErrors": False}  # fmt: skip
+        note = {
+            "CreditNoteID": note_id, "CreditNoteNumber": refund.number, "Payments": [paid], "ID": note_id, "CurrencyRate": rate,
+            "Type": "ACCRECCREDIT", "Reference": "", "RemainingCredit": ZERO, "Allocations": [], "HasAttachments": False,
+            "Contact": contact, **day_fields("Date", refund.date), "Status": "PAID", "LineAmountTypes": "Exclusive",
+            "LineItems": line_items([line], refund.tax, guid("line", int(refund.id)), "refund"), "SubTotal": net,
+            "TotalTax": refund.tax, "Total": refund.amount, **updated_fields(refund.modified), "CurrencyCode": refund.currency,
+        }  # fmt: skip
+        # The recorded ARCREDITPAYMENT names its credit note under Invoice, by its type.
+        document = {"Type": "ACCRECCREDIT", "InvoiceID": note_id, "InvoiceNumber": refund.number, "Contact": contact,
+                    "CurrencyCode": refund.currency}  # fmt: skip
+        head = (paid["PaymentID"], refund.date, refund.amount, refund.rate, refund.modified)
+        return [("CreditNotes", note), ("Payments", payment_object(*head, "ARCREDITPAYMENT", document, False))]
+
+
+# -- parts that the noise needs too ---------------------------------------------------------------------------------
+
+
+def contact_ref(contact_id: str, name: str) -> Json:
+    """The contact as a document shows it."""
+    lists = {"Addresses": [], "Phones": [], "ContactGroups": [], "ContactPersons": []}
+    return {"ContactID": contact_id, "Name": name, **lists, "HasValidationErrors": False}
+
+
+def empty_document(fields: Json) -> Json:
+    """A document within another object: its lists are always empty there."""
+    lists = {"Payments": [], "CreditNotes": [], "Prepayments": [], "Overpayments": [], "LineItems": []}
+    return {**fields, **lists, "HasErrors": False, "IsDiscounted": False}
+
+
+def payment_object(
+    payment_id: str, day: date, amount: Decimal, rate: Decimal, moment: datetime, kind: str, document: Json, deleted: bool
+) -> Json:
+    """A Payment of a document; one that was deleted stays in the list and keeps its amount."""
+    return {
+        "PaymentID": payment_id, "Date": day_fields("Date", day)["Date"], "BankAmount": (amount * rate).quantize(CENT),
+        "Amount": amount, "Reference": "", "CurrencyRate": quoted(rate), "PaymentType": kind,
+        "Status": "DELETED" if deleted else "AUTHORISED", **updated_fields(moment), "HasAccount": True, "IsReconciled": False,
+        "Account": {"AccountID": guid("account", 1), "Code": "090"}, "Invoice": empty_document(document),
+        "HasValidationErrors": False,
+    }  # fmt: skip
+
+
+LINE_KINDS = ("invoice", "credit_note", "refund", "overpayment", "prepayment", "noise")
+
+
+def line_items(lines: list[DocLine], tax: Decimal, first_id: str, kind: str) -> list[Json]:
+    """LineItems; a discount is a line with a negative amount. The document's tax is shared out by amount, the last cent last."""
+    net, left, shown = sum((line.amount for line in lines), ZERO), tax, []
+    group = LINE_KINDS.index(kind) << 12
+    for position, line in enumerate(lines):
+        last = position == len(lines) - 1
+        share = left if last else (tax * line.amount / net).quantize(CENT) if net else ZERO
+        left -= share
+        priced = line.unit_price is not None and line.quantity is not None
+        shown.append({
+            **({"ItemCode": line.sku} if line.sku else {}), "Description": line.description or line.name,
+            "UnitAmount": line.unit_price if priced else line.amount, "TaxType": "OUTPUT" if tax else "NONE", "TaxAmount": share,
+            "LineAmount": line.amount, "AccountCode": "200", "Tracking": [], "Quantity": line.quantity if priced else Decimal(1),
+            "LineItemID": f"{first_id[:9]}{group + position:04x}{first_id[13:]}", "ValidationErrors": [],
+        })  # fmt: skip
+    return shown
+
+
+def accounts(moment: datetime) -> list[Json]:
+    """The chart of accounts, as much of it as the books need."""
+    shown = []
+    for name, (number, code, kind, group, system) in ACCOUNTS.items():
+        account = {
+            "AccountID": guid("account", number), "Code": code, "Name": name, "Status": "ACTIVE", "Type": kind, "TaxType": "NONE",
+            "Class": group, "EnablePaymentsToAccount": False, "ShowInExpenseClaims": False, "ReportingCode": "",
+            "ReportingCodeName": "", "HasAttachments": False, "UpdatedDateUTC": stamp(moment), "AddToWatchlist": False,
+        }  # fmt: skip
+        if kind == "BANK":
+            account |= {"BankAccountNumber": "0209087654321050", "BankAccountType": "BANK", "CurrencyCode": "USD"}
+        shown.append(account | ({"SystemAccount": system} if system else {}))
+    return shown
+
+
+def organisation(world: World, tenant_id: str, name: str) -> Json:
+    """The one Organisation of a tenant."""
+    return {
+        "Name": name, "LegalName": name, "PaysTax": True, "Version": "US", "OrganisationType": "COMPANY",
+        "BaseCurrency": world.base_currency, "CountryCode": "US", "IsDemoCompany": False, "OrganisationStatus": "ACTIVE",
+        "FinancialYearEndDay": 31, "FinancialYearEndMonth": 12, "SalesTaxBasis": "ACCRUALS", "SalesTaxPeriod": "QUARTERLY1",
+        "DefaultSalesTax": "Tax Exclusive", "DefaultPurchasesTax": "Tax Exclusive",
+        "CreatedDateUTC": f"/Date({milliseconds(datetime(2020, 1, 6, 8, tzinfo=UTC))})/", "OrganisationEntityType": "COMPANY",
+        "Timezone": "PACIFICSTANDARDTIME", "ShortCode": f"!s{tenant_id[-4:]}", "OrganisationID": tenant_id, "Edition": "BUSINESS",
+        "Class": "PREMIUM", "Addresses": [], "Phones": [], "ExternalLinks": [], "PaymentTerms": {},
+    }  # fmt: skip
+
+
+def currencies(world: World) -> list[Json]:
+    """The base currency and all that the rates know."""
+    codes = dict.fromkeys((world.base_currency, *(rate.source for rate in world.rates)))
+    return [{"Code": code, "Description": CURRENCY_NAMES.get(code, code)} for code in codes]
+
+
+def mark_gone(document: Json, moment: datetime) -> Json:
+    """The object after a person deleted it: nothing disappears, the status changes."""
+    name = "ContactStatus" if "ContactStatus" in document else "Status"
+    changed = {name: "ARCHIVED" if name == "ContactStatus" else "DELETED", "UpdatedDateUTC": stamp(moment)}
+    if "UpdatedDateUTCString" in document:
+        changed |= updated_fields(moment)
+    return {**document, **changed}
+

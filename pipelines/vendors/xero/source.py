@@ -1,0 +1,318 @@
+"""Xero's objects as raw tables.
+
+Each night reads what changed in every list of every organisation, and all contacts, whose balances change in silence.
+Nothing disappears in Xero: what is deleted or void says so in its status, so there are no deletions to find.
+Source: https://developer.xero.com/documentation/api/requests-and-responses
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import dlt
+
+from pipelines.card import Limit
+from pipelines.http import MAX_WAIT_SECONDS, Api, ApiError, BudgetSpent, Response, RetryPolicy, limits_in_force
+from pipelines.landing import Job, resource
+from pipelines.oauth import ClientCredentials, RotatingToken, TokenStore
+from pipelines.settings import ConfigurationError, Settings
+from pipelines.vendors.xero import CARD, IDENTITY_URL, TOKEN_PATH, rows
+from pipelines.vendors.xero.reading import INVOICES, LISTS, List, Page, cursor_of, page_of, read
+from pipelines.vendors.xero.rows import TABLES, Row, Tenant
+
+ACCOUNTING = "api.xro/2.0"
+# What apps from before March 2026 were granted, and nothing: a new custom connection may refuse every scope that is named
+# (https://github.com/XeroAPI/xero-mcp-server/pull/288) and then grants all that it has.
+SCOPES = (
+    " ".join(CARD.scopes),
+    "accounting.transactions.read accounting.contacts.read accounting.settings.read accounting.reports.read",
+    "",
+)
+# A new due date does not move the stamp of an invoice that was partly paid (requests-and-responses).
+PARTLY_PAID = f'{INVOICES} AND Status=="AUTHORISED" AND AmountPaid>0'
+RECEIVABLES = 'SystemAccount=="DEBTORS"'
+
+Pages = Iterator[tuple[str, list[Row]]]
+
+# What is asked once a night: label, path, parameters, scope.
+SINGLES = (
+    ("Organisation", "Organisation", {}, "accounting.settings.read"),
+    ("Currencies", "Currencies", {}, "accounting.settings.read"),
+    ("Accounts", "Accounts", {"where": RECEIVABLES}, "accounting.settings.read"),
+    ("TrialBalance", "Reports/TrialBalance", {}, "accounting.reports.trialbalance.read"),
+)
+
+
+class OfferedScopes:
+    """An `http.Auth` for a custom connection: the first set of scopes that the vendor does not refuse."""
+
+    def __init__(self, offers: Iterable[ClientCredentials]):
+        self._offers = list(offers)
+
+    def header(self) -> str:
+        while True:
+            try:
+                return self._offers[0].header()
+            except ApiError as error:
+                if len(self._offers) == 1 or error.status != 400 or "invalid_scope" not in str(error.body):
+                    raise
+                del self._offers[0]
+
+    def renew(self, refused: str) -> bool:
+        return self._offers[0].renew(refused)
+
+
+class XeroApi(Api):
+    """An Api that knows which organisations it reaches."""
+
+    def __init__(self, base_url: str, *, wanted: Iterable[str], single: bool, **options: Any):
+        super().__init__(base_url, **options)
+        self._wanted, self._single = tuple(one.lower() for one in wanted), single
+        self._tenants: list[tuple[Tenant, Row]] = []
+
+    def ask(self, tenant: Tenant, path: str, params: Mapping[str, str] | None = None, *, label: str,
+            headers: Mapping[str, str] | None = None) -> Response:
+        """One GET for one organisation. ApiError names it."""
+        named = {"Xero-Tenant-Id": tenant.id} if tenant.id else {}
+        try:
+            return self.get(f"{ACCOUNTING}/{path}", params, headers={**named, **(headers or {})}, label=label)
+        except ApiError as error:
+            whose = tenant.name or tenant.id or "the organisation"
+            raise ApiError(error.status, error.body, f"{CARD.slug}: {whose}: GET {path}", error.remedy) from error
+
+    def organisations(self) -> list[tuple[Tenant, Row]]:
+        """Every organisation to read, with its record; asked for once. Raises ConfigurationError for one that is configured
+        and not reached, ApiError for one that does not answer."""
+        if not self._tenants:
+            self._tenants = [self._organisation(reached) for reached in self._connections()]
+        return self._tenants
+
+    def _organisation(self, reached: Tenant) -> tuple[Tenant, Row]:
+        own = self.ask(reached, "Organisation", label="Organisation").json["Organisations"][0]
+        return Tenant(reached.id or own["OrganisationID"], own.get("Name") or reached.name, own.get("ShortCode") or ""), own
+
+    def _connections(self) -> list[Tenant]:
+        """The organisations by /connections. A custom connection's token may be refused there: it is bound to one
+        organisation, which calls need not name (https://developer.xero.com/faq/custom-integration)."""
+        try:
+            found = self.get("connections", label="connections").json
+        except ApiError as error:
+            if not self._single or error.status not in (401, 403):
+                raise
+            return [Tenant(next(iter(self._wanted), ""), "")]
+        reached = [Tenant(one["tenantId"], one.get("tenantName") or "") for one in found if one.get("tenantType") == "ORGANISATION"]
+        # An organisation that was connected twice is listed twice.
+        chosen = list({one.id: one for one in reached if not self._wanted or one.id.lower() in self._wanted}.values())
+        missing = set(self._wanted) - {one.id.lower() for one in chosen}
+        names = ", ".join(f"{one.id} ({one.name})" for one in reached) or "none"
+        if missing or not chosen:
+            raise ConfigurationError([f"{CARD.slug}: the connection does not reach {', '.join(sorted(missing)) or 'any organisation'}; "
+                                      f"it reaches {names}; correct [{CARD.slug}] tenant_ids or connect the organisation"])
+        return chosen
+
+
+def connect(settings: Settings, tokens: TokenStore) -> XeroApi:
+    """An Api for the connected organisations, or for the sandbox. It only reads: every other method is refused."""
+    secrets, network = settings.secrets[CARD.slug], settings.values["network"]
+    retry = RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait)
+    local, sandboxed = f"{settings.sandbox_url}/{CARD.slug}", settings.profile == "sandbox"
+    identity = local if sandboxed else IDENTITY_URL
+    own = {"vendor": CARD.slug, "client_id": secrets["client_id"], "client_secret": secrets["client_secret"], "retry": retry}
+    single = settings.get(CARD.slug, "auth") == "custom_connection"
+    if single:
+        refused = {400: "check XERO_CLIENT_ID, XERO_CLIENT_SECRET and the scopes of the custom connection"}
+        forms = [{"scope": scopes} if scopes else {} for scopes in SCOPES]
+        auth: Any = OfferedScopes([ClientCredentials(identity, TOKEN_PATH, form=form, remedies=refused, **own) for form in forms])
+    else:
+        refused = {400: "connect the app again and set XERO_REFRESH_TOKEN"}
+        auth = RotatingToken(identity, TOKEN_PATH, account=secrets["client_id"], first_refresh_token=secrets["refresh_token"],
+                             store=tokens, remedies=refused, **own)
+    return XeroApi(
+        local if sandboxed else CARD.base_url, wanted=settings.get(CARD.slug, "tenant_ids"), single=single, vendor=CARD.slug,
+        auth=auth, limits=paced(limits_in_force(settings, CARD.limits)), read_only=True, retry=retry, spent=spent,
+        remedies={401: "connect the organisation again", 403: "check the app's scopes and that the organisation is still connected"},
+    )
+
+
+def paced(limits: Iterable[Limit]) -> list[Limit]:
+    """The limits that are worth waiting for. A day's is not: the budget of the night stands for it, and the vendor's refusal."""
+    return [limit for limit in limits if limit.seconds <= MAX_WAIT_SECONDS]
+
+
+def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> int:
+    """Units to wait before a repeated call. Retry-After is in seconds; too many calls at once may be refused without it.
+    Source: https://developer.xero.com/documentation/guides/oauth2/limits"""
+    asked = _header(headers, "Retry-After")
+    if asked.isdigit():
+        return max(int(asked), 1)
+    return 60 if _header(headers, "X-Rate-Limit-Problem").lower() in ("minute", "appminute") else 2 ** attempt
+
+
+def spent(status: int, headers: Mapping[str, str], body: str) -> str | None:
+    """A sentence when the organisation's calls of the day are used up: the refusal says so, or asks for a wait of hours."""
+    asked = _header(headers, "Retry-After")
+    seconds = int(asked) if asked.isdigit() else 0
+    if status != 429 or (_header(headers, "X-Rate-Limit-Problem").lower() != "day" and seconds <= MAX_WAIT_SECONDS):
+        return None
+    return f"the vendor grants no more calls today (Retry-After: {asked or 'none'} seconds); the rest follows next night"
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return str(headers.get(name) or "").strip()
+
+
+@dlt.source(name="xero")
+def source(job: Job) -> list[Any]:
+    """The night's changes of every object that the canonical contract needs, as dlt resources."""
+    def of(name: str, pages: Pages, *more: str) -> Any:
+        return resource(job, name, [TABLES[table] for table in (name, *more)], pages)
+
+    return [
+        of("organisations", _each(job, organisation)),
+        of("contacts", _each(job, contacts), "contact_balances"),
+        of("invoices", _each(job, invoices), "invoice_lines"),
+        of("credit_notes", _each(job, credit_notes), "credit_note_lines", "allocations"),
+        of("payments", _each(job, payments)),
+        of("overpayments", _each(job, overpayments), "allocations"),
+        of("prepayments", _each(job, prepayments), "allocations"),
+        of("currencies", _each(job, currencies)),
+        of("trial_balance", _each(job, trial_balance)),
+    ]
+
+
+def _each(job: Job, read: Callable[[Job, Tenant], Pages]) -> Pages:
+    """One organisation after the other."""
+    for tenant, _ in job.api.organisations():
+        yield from read(job, tenant)
+
+
+def organisation(job: Job, tenant: Tenant) -> Pages:
+    """The organisation's name, base currency, country and short code."""
+    own = next(found for one, found in job.api.organisations() if one == tenant)
+    yield "organisations", [rows.organisation_row(own, tenant.id)]
+
+
+def contacts(job: Job, tenant: Tenant) -> Pages:
+    """Every contact, because balances move without moving a contact's stamp: contacts that are not what the warehouse
+    holds, and tonight's balances."""
+    balances: dict[str, Row | None] = {}
+    known = _known(job, "contacts")
+    for items in read(job, tenant, LISTS["Contacts"], full=True):
+        balances |= {str(item.get("ContactID")): rows.balance_row(item, tenant, job.as_of) for item in items}
+        found = [rows.contact_row(item, tenant, job.settings.get(CARD.slug, "crm_id_field")) for item in items]
+        yield "contacts", [contact for contact in found if known.get(contact["id"]) != _values("contacts", contact)]
+    # At the end, when the list is whole: a contact that is missing here owes nothing.
+    yield "contact_balances", [balance for balance in balances.values() if balance]
+
+
+def invoices(job: Job, tenant: Tenant) -> Pages:
+    """Sales invoices that changed, and those whose due date may have changed without a trace."""
+    listed = LISTS["Invoices"]
+    for items in read(job, tenant, listed):
+        yield from rows.by_table(rows.invoice_rows(item, tenant) for item in items)
+    if not job.cursors.get(cursor_of(listed, tenant)):
+        return  # all of them were read just now
+    silent, known = replace(listed, params={**listed.params, "where": PARTLY_PAID}), None
+    for items in read(job, tenant, silent, full=True):
+        known = _known(job, "invoices") if known is None and items else known or {}
+        groups = [group for item in items if (group := rows.invoice_rows(item, tenant))]
+        yield from rows.by_table(
+            [(table, found), *more] for (table, found), *more in groups
+            if known.get(found[0]["id"]) != _values("invoices", found[0])
+        )
+
+
+def credit_notes(job: Job, tenant: Tenant) -> Pages:
+    """Credit notes that changed, with what they were allocated to."""
+    for items in read(job, tenant, LISTS["CreditNotes"]):
+        yield from rows.by_table(rows.credit_note_rows(item, tenant) for item in items)
+
+
+def payments(job: Job, tenant: Tenant) -> Pages:
+    """Payments from customers and refunds to them that changed."""
+    for items in read(job, tenant, LISTS["Payments"]):
+        yield from rows.by_table(rows.payment_rows(item, tenant) for item in items)
+
+
+def overpayments(job: Job, tenant: Tenant) -> Pages:
+    """Customers' overpayments that changed, with what they were allocated to."""
+    for items in read(job, tenant, LISTS["Overpayments"]):
+        yield from rows.by_table(rows.overpayment_rows(item, tenant) for item in items)
+
+
+def prepayments(job: Job, tenant: Tenant) -> Pages:
+    """Customers' prepayments that changed, with what they were allocated to."""
+    for items in read(job, tenant, LISTS["Prepayments"]):
+        yield from rows.by_table(rows.prepayment_rows(item, tenant) for item in items)
+
+
+def currencies(job: Job, tenant: Tenant) -> Pages:
+    """The currencies that the organisation uses."""
+    answer = job.api.ask(tenant, "Currencies", label="Currencies").json
+    yield "currencies", [rows.currency_row(item, tenant) for item in answer.get("Currencies") or ()]
+
+
+def trial_balance(job: Job, tenant: Tenant) -> Pages:
+    """The balance of accounts receivable on the business date: the control total of the books."""
+    found = job.api.ask(tenant, "Accounts", {"where": RECEIVABLES}, label="Accounts").json.get("Accounts") or []
+    accounts = [item for item in found if item.get("SystemAccount") == "DEBTORS"]
+    if not accounts:
+        job.notes.append(f"{tenant.name}: no account is the system's accounts receivable; there is no control total")
+        return
+    params = {"date": job.as_of.isoformat()}
+    report = job.api.ask(tenant, "Reports/TrialBalance", params, label="TrialBalance").json["Reports"][0]
+    yield "trial_balance", [rows.receivable_row(report, account, tenant, job.as_of) for account in accounts]
+
+
+def _known(job: Job, table: str) -> dict[str, tuple[Any, ...]]:
+    """What the warehouse holds of every record, by id."""
+    return job.known(table, [name for name in TABLES[table].columns if name != "id"])
+
+
+def _values(table: str, found: Row) -> tuple[Any, ...]:
+    return tuple(found[name] for name in TABLES[table].columns if name != "id")
+
+
+# --- Before the night
+
+
+def forecast(job: Job) -> dict[str, int]:
+    """The calls that a first night takes, by object, from how many records there are; those of this count are among them.
+    """
+    size, found = CARD.page_sizes["list"], {"connections": 1}
+    organisations = job.api.organisations()
+    for tenant, _ in organisations:
+        for listed in LISTS.values():
+            count = _ask_one(job.api, tenant, listed).count or 0
+            found[listed.path] = found.get(listed.path, 0) + max(1, -(-count // size))
+    found |= {label: len(organisations) for label, *_ in SINGLES}
+    return {**found, "forecast": len(LISTS) * len(organisations)}
+
+
+def _ask_one(api: XeroApi, tenant: Tenant, listed: List) -> Page:
+    answer = api.ask(tenant, listed.path, {**listed.params, "page": "1", "pageSize": "1"}, label="forecast")
+    return page_of(answer, listed.path)
+
+
+def check(api: XeroApi, settings: Settings) -> list[str]:
+    """What keeps this vendor from being read, one sentence with its fix for each; empty: nothing."""
+    try:
+        organisations = api.organisations()
+    except ConfigurationError as error:
+        return list(error.problems)
+    except (ApiError, BudgetSpent) as error:
+        return [str(error)]
+    problems = []
+    for tenant, _ in organisations:
+        calls = [(listed.path, {**listed.params, "page": "1", "pageSize": "1"}, listed.scope) for listed in LISTS.values()]
+        calls += [(path, params, scope) for _, path, params, scope in SINGLES[1:]]
+        for path, params, scope in calls:
+            try:
+                api.ask(tenant, path, params, label="doctor")
+            except ApiError as error:
+                problems.append(f"{error}; it needs the scope {scope}" if error.status in (401, 403) else str(error))
+            except BudgetSpent as error:
+                return [*problems, str(error)]
+    return problems
