@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 
-from pipelines.http import ApiError, ConnectionLost
-from pipelines.night import Tokens, connect_crms, open_journal
-from pipelines.settings import Settings, missing_secrets
+from pipelines.http import ApiError, BudgetSpent, ConnectionLost
+from pipelines.night import Tokens, connect_crm, open_journal
+from pipelines.settings import ConfigurationError, Settings, missing_secrets
 from pipelines.transform import PROJECT
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import FieldsMissing
@@ -46,9 +46,9 @@ def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
     try:
         findings = source.check(source.connect(settings, tokens), settings)
         if not findings and VENDORS[slug].side == "crm":
-            crm = connect_crms(settings)[slug]
+            crm = connect_crm(settings, slug)
             findings += [f"{slug}: {name} lack {', '.join(field.label for field in fields)}; create them with `crossfoot setup-crm`"
                          for name, fields in setup.missing(crm).items()]
-    except (ApiError, ConnectionLost, FieldsMissing) as error:
+    except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing) as error:
         findings = [str(error)]
     return findings

@@ -85,7 +85,9 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     fails is recorded as failed and raises ExtractFailed; what it had landed by then stays, as versions that the next night
     repeats.
     """
-    from dlt.pipeline.exceptions import PipelineStepFailed  # late: dlt takes two seconds to load
+    # Late, because they take two seconds to load. dlt takes a pyarrow that another thread is still loading for a whole one.
+    import pyarrow  # noqa: F401
+    from dlt.pipeline.exceptions import PipelineStepFailed
 
     vendor = importlib.import_module(f"pipelines.vendors.{slug}.source")
     prepare_warehouse(settings, {slug: vendor.TABLES.values()})

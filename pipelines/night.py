@@ -199,11 +199,13 @@ def guard_blocks(night: Night) -> list[str]:
 
 def connect_crms(settings: Settings) -> dict[str, Crm]:
     """The configured CRMs, ready to read and to write."""
-    crms: dict[str, Crm] = {}
-    for slug in settings.get("vendors", "crms"):
-        source = importlib.import_module(f"pipelines.vendors.{slug}.source")
-        crms[slug] = importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(source.connect(settings))
-    return crms
+    return {slug: connect_crm(settings, slug) for slug in settings.get("vendors", "crms")}
+
+
+def connect_crm(settings: Settings, slug: str) -> Crm:
+    """One CRM, ready to read and to write."""
+    source = importlib.import_module(f"pipelines.vendors.{slug}.source")
+    return importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(source.connect(settings))
 
 
 def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> list[DesiredRecord]:

@@ -260,7 +260,8 @@ class House:
 
 def models_alone(*night: Any) -> list[transform.Node]:
     """`transform.build` without the tests."""
-    return transform.invoke(night[0], ["build", "--resource-type", "seed", "--resource-type", "model", *transform.configured(night[0])], transform.variables(*night))
+    command = ["build", "--resource-type", "seed", "--resource-type", "model", *transform.configured(night[0])]
+    return transform.invoke(night[0], command, transform.variables(*night))
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def test_every_missing_secret_of_a_live_profile_is_named_at_once(command, tmp_pa
     path = tmp_path / "live.toml"
     path.write_text(LIVE, encoding="utf-8")
     ended = command("--config", path, step)
-    wanted = [(slug, secret) for slug, card in VENDORS.items() for secret in card.secrets]
+    wanted = [(slug, secret) for slug in ("hubspot", "quickbooks") for secret in VENDORS[slug].secrets]
     assert ended.code == 2 and len(ended.err.splitlines()) == len(wanted) >= 4
     for slug, secret in wanted:
         assert f"crossfoot: {slug}: {secret.name} is missing; set {secret.variable} in the environment" in ended.err
@@ -300,11 +300,30 @@ def test_explain_names_what_is_uncertain(command, at):
     assert [row["name"] for row in found["sections"]["Open questions about its customers"]] == ["Contested Cranes"]
 
 
+def test_a_secret_is_asked_for_only_where_its_way_of_signing_in_is_chosen(command, tmp_path):
+    path = tmp_path / "live.toml"
+    for auth, wanted in (("custom_connection", 2), ("authorisation_code", 3)):
+        path.write_text(f'profile = "live"\n[vendors]\ncrms = []\nledgers = ["xero"]\n[xero]\nauth = "{auth}"\n')
+        ended = command("--config", path, "extract")
+        assert ended.code == 2 and len(ended.err.splitlines()) == wanted
+        assert ("XERO_REFRESH_TOKEN" in ended.err) == (wanted == 3)
+
+
+def test_doctor_says_what_a_vendor_lacks_besides_secrets(command, tmp_path, monkeypatch):
+    for name in ("SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"):
+        monkeypatch.setenv(name, "there-is-one")
+    path = tmp_path / "live.toml"
+    path.write_text('profile = "live"\n[company]\nname = "Us"\n[vendors]\ncrms = ["salesforce"]\nledgers = []\n')
+    ended = command("--config", path, "doctor")
+    assert ended.code == 1 and "[salesforce] instance_url" in ended.out and len(ended.out.splitlines()) == 1
+
+
 def test_doctor_names_everything_at_once(command, tmp_path, monkeypatch):
     path = tmp_path / "live.toml"
     path.write_text('profile = "live"\n', encoding="utf-8")
     ended = command("--config", path, "doctor")
-    assert ended.code == 1 and len(ended.out.splitlines()) == 1 + sum(len(card.secrets) for card in VENDORS.values())
+    assert ended.code == 1
+    assert len(ended.out.splitlines()) == 1 + sum(len(VENDORS[slug].secrets) for slug in ("hubspot", "quickbooks"))
     assert "[company] name is empty; set it" in ended.out
 
 

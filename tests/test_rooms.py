@@ -3,11 +3,16 @@
 import ast
 import importlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from pipelines.sandbox.server import Sandbox
 from pipelines.vendors import VENDORS
+from pipelines.vendors.crm_types import Crm
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "dbt_project" / "models"
@@ -16,6 +21,8 @@ STAGED = {
     "crm": ("accounts", "account_customer_ids", "contacts", "owners", "deals", "deal_lines", "deal_invoice_references", "rates"),
     "ledger": ("customers", "documents", "document_lines", "payments", "applications", "control_totals", "rates"),
 }
+# What each file of a vendor offers; `source.py` may offer `forecast` as well.
+OFFERED = {"source": ("TABLES", "connect", "source", "check"), "sandbox": ("Sandbox",), "crm": ("CRM",)}
 # What stands above what: a module may import from the rooms after its own, never from those before.
 ROOMS = ("flows", "pipelines.report", "pipelines.writeback", "pipelines.vendors")
 LOWEST = {"pipelines.card", "pipelines.settings", "pipelines.http", "pipelines.landing"}
@@ -37,33 +44,98 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def missing_rooms(slug: str) -> list[str]:
-    """What a vendor's folders lack, one sentence each."""
-    card = VENDORS[slug]
-    folder = ROOT / "pipelines" / "vendors" / slug
-    wanted = {"source": ("TABLES", "connect", "source", "check"), "sandbox": ("Sandbox",)}
-    wanted |= {"crm": ("CRM",)} if card.side == "crm" else {}
-    lacks = []
-    for name, parts in wanted.items():
-        if not (folder / f"{name}.py").is_file():
-            lacks.append(f"{slug}: pipelines/vendors/{slug}/{name}.py")
-            continue
-        module = importlib.import_module(f"pipelines.vendors.{slug}.{name}")
-        lacks += [f"{slug}: {part} in {name}.py" for part in parts if not hasattr(module, part)]
-    staging = MODELS / "staging" / slug
-    lacks += [f"{slug}: models/staging/{slug}/stg_{slug}__{name}.sql" for name in STAGED[card.side]
-              if not (staging / f"stg_{slug}__{name}.sql").is_file()]
-    if card.side == "crm" and not lacks:
-        objects = importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM.objects
-        lacks += [f"{slug}: models/activation/{slug}/sync_{slug}__{name}.sql" for name in objects
-                  if not (MODELS / "activation" / slug / f"sync_{slug}__{name}.sql").is_file()]
-    project = (ROOT / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8")
-    return lacks + ([] if re.search(rf"\b{slug}\b", project) else [f"{slug}: its line in dbt_project.yml"])
+def bound(body: Iterable[ast.stmt]) -> dict[str, ast.AST]:
+    """The names that the statements of a module or class bind, and what to."""
+    found: dict[str, ast.AST] = {}
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign):
+            found |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] = node.value or node
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name: node for alias in node.names}
+    return found
+
+
+def names_of(path: Path) -> dict[str, ast.AST]:
+    """What a module binds. It is read, not run: a vendor may be looked at that is not of this installation."""
+    return bound(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def card_of(path: Path) -> dict[str, Any]:
+    """The side and the objects of the CARD in a vendor's __init__.py; empty without one."""
+    card = names_of(path).get("CARD") if path.is_file() else None
+    given = {word.arg: word.value for word in card.keywords} if isinstance(card, ast.Call) else {}
+    return {name: ast.literal_eval(given[name]) for name in ("side", "objects") if name in given}
+
+
+def lacking_parts(path: Path, offered: Iterable[str]) -> list[str]:
+    """What a file of a vendor does not offer, and what its class for the sandbox or the CRM cannot do."""
+    names, protocols = names_of(path), {"Sandbox": Sandbox, "CRM": Crm}
+    lacks = [part for part in offered if part not in names]
+    for part in set(offered) & set(protocols) & set(names):
+        made = names[part]
+        made = names.get(made.id) if isinstance(made, ast.Name) else made
+        if isinstance(made, ast.ClassDef):
+            wanted = {*protocols[part].__annotations__, *(name for name in vars(protocols[part]) if not name.startswith("_"))}
+            lacks += sorted(f"{part}.{name}" for name in wanted - set(bound(made.body)))
+    return [f"{part} in {path.name}" for part in lacks]
+
+
+def described(path: Path) -> set[str]:
+    """The models, and the tables of sources, that a YAML file of dbt describes."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    listed = [*content.get("models", ()), *(table for one in content.get("sources", ()) for table in one["tables"])]
+    return {one["name"] for one in listed if one.get("description")}
+
+
+def rooms(slug: str, side: str | None) -> list[str]:
+    """The files of a vendor, as far as they do not depend on what it calls its objects."""
+    folder, staging, activation = (f"{room}/{slug}" for room in (
+        "pipelines/vendors", "dbt_project/models/staging", "dbt_project/models/activation"))
+    crm = [f"{folder}/crm.py", f"{activation}/sync_{slug}.yml", f"dbt_project/tests/{slug}/assert_activation_covers_{slug}.sql"]
+    return [
+        *(f"{folder}/{name}.py" for name in ("__init__", "source", "sandbox")), *(crm if side == "crm" else []),
+        *(f"{staging}/stg_{slug}__{name}.sql" for name in STAGED.get(side or "", ())),
+        *(f"{staging}/{slug}_{name}.yml" for name in ("sources", "models")),
+    ]
+
+
+def missing_rooms(slug: str, root: Path = ROOT) -> list[str]:
+    """What the vendor's folders below `root` lack, one sentence each."""
+    folder, staging = root / "pipelines" / "vendors" / slug, root / "dbt_project" / "models" / "staging" / slug
+    card = card_of(folder / "__init__.py")
+    lacks = [name for name in rooms(slug, card.get("side")) if not (root / name).is_file()]
+    if (folder / "__init__.py").is_file() and not card:
+        lacks.append("CARD in __init__.py")
+    for name, offered in OFFERED.items():
+        if (folder / f"{name}.py").is_file():
+            lacks += lacking_parts(folder / f"{name}.py", offered)
+    for part, wanted in (("sources", set(card.get("objects", ()))), ("models", {path.stem for path in staging.glob("*.sql")})):
+        path = staging / f"{slug}_{part}.yml"
+        lacks += [f"{name} in {path.name}" for name in sorted(wanted - described(path))] if path.is_file() else []
+    lines = names_of(root / "pipelines" / "vendors" / "__init__.py")["VENDORS"]
+    lacks += [] if slug in [key.value for key in lines.keys] else ["its line in VENDORS of pipelines/vendors/__init__.py"]
+    return [f"{slug}: {one}" for one in lacks]
+
+
+def test_every_folder_of_a_vendor_is_in_the_list():
+    folders = [path.name for path in (ROOT / "pipelines" / "vendors").iterdir() if path.is_dir() and not path.name.startswith("_")]
+    assert sorted(folders) == sorted(VENDORS)
 
 
 @pytest.mark.parametrize("slug", VENDORS)
 def test_a_vendors_folder_lacks_nothing(slug):
     assert missing_rooms(slug) == []
+
+
+@pytest.mark.parametrize("slug", [slug for slug, card in VENDORS.items() if card.side == "crm"])
+def test_every_object_of_a_crm_is_activated(slug):
+    objects = importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM.objects
+    models = {path.stem for path in (MODELS / "activation" / slug).glob("*.sql")}
+    assert models == {f"sync_{slug}__{name}" for name in objects} == described(MODELS / "activation" / slug / f"sync_{slug}.yml")
 
 
 @pytest.mark.parametrize("slug", VENDORS)

@@ -721,6 +721,7 @@ def test_every_declared_column_is_filled_by_name():
 
 
 def test_the_crms_record_id_is_read_from_the_field_that_the_configuration_names():
-    item, tenant = {"ContactID": "c-1", "Name": "Acme", "ContactNumber": "4711", "AccountNumber": "001ACME"}, rows.Tenant("t-1", "Ours", None)
+    item = {"ContactID": "c-1", "Name": "Acme", "ContactNumber": "4711", "AccountNumber": "001ACME"}
+    tenant = rows.Tenant("t-1", "Ours")
     assert rows.contact_row(item, tenant)["crm_id"] == "4711"
     assert rows.contact_row(item, tenant, "AccountNumber")["crm_id"] == "001ACME"
