@@ -20,7 +20,7 @@ demo: setup
 	@$(BIN)/python -m flows.demo
 
 test: setup lint
-	@$(BIN)/python -m pytest -m "not campaign" $(TESTS)
+	@$(BIN)/python -m pytest -m "not campaign" -n auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 campaign: setup
 	@$(BIN)/python -m pytest -m campaign --timeout 3600 $(TESTS)
