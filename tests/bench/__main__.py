@@ -77,7 +77,7 @@ def first_loads(home: Path) -> None:
     """A first load of 100,000 documents of each vendor of the second pair: seconds, memory, and calls against the floor that
     the page sizes set. Opportunities are read page by page and then in bulk."""
     loads = (("xero", "invoices", 1000, invoice, ""), ("salesforce", "opportunities", 2000, opportunity, "bulk_threshold = 1000000"),
-             ("salesforce", "opportunities", 50_000, opportunity, "bulk_threshold = 50000"))
+             ("salesforce", "opportunities", 20_000, opportunity, "bulk_threshold = 50000"))
     for slug, table, page, record, setting in loads:
         folder = home / f"{slug}-{page}"
         write_records(folder / "records" / slug / f"{table}.jsonl", record)

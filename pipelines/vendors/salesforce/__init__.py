@@ -45,7 +45,7 @@ CARD = Card(
         _field("billing_periods", "Billing_Periods__c", "opportunity product field with the number of billing periods"),
     ),
     # A query answers with 2,000 records; a page of Bulk results holds as many as are asked for; 200 records a collection.
-    page_sizes={"query": 2000, "bulk": 50000, "collection": 200},
+    page_sizes={"query": 2000, "bulk": 20000, "collection": 200},
     # No limit by the second or minute; the org's calls in 24 hours are its own, and it says when they are used up.
     limits=(),
     objects=(
