@@ -54,7 +54,7 @@ class Forecast:
     def __str__(self) -> str:
         about = "an unknown number of calls" if self.calls is None else f"about {self.calls:,} calls"
         allowed = f" of the {self.budget:,} allowed for the night" if self.budget else ""
-        return about + allowed + (f", {self.used:,} of them used before" if self.used else "")
+        return about + allowed + (f"; {self.used:,} were made for it before" if self.used else "")
 
 
 @dataclass(frozen=True)

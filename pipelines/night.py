@@ -140,7 +140,7 @@ def warm_up(night: Night) -> None:
     """Loads what extract and build need and prepares the models, for a caller that has to wait for something else."""
     for slug in night.settings.sources:
         importlib.import_module(f"pipelines.vendors.{slug}.source")
-    transform.prepare(night.settings, night.as_of, night.known_at)
+    transform.prepare(night.settings)
 
 
 def build(night: Night) -> list[transform.Node]:

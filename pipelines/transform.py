@@ -16,8 +16,8 @@ from pipelines.settings import Settings
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 # dbt keeps its project in process-wide state: one build at a time.
 _building = threading.Lock()
-# Parsed projects by their vars: a night's vars are never those of another.
-_parsed: dict[str, Any] = {}
+# Parsed projects by their vars, as dbt stores them: what is read from that is a copy of its own.
+_parsed: dict[str, bytes] = {}
 _FINE = ("success", "pass", "warn", "no-op")
 
 
@@ -42,12 +42,10 @@ class TransformFailed(Exception):
         super().__init__(message or "; ".join(shown))
 
 
-def variables(settings: Settings, as_of: date, known_at: datetime) -> dict[str, Any]:
-    """The vars of the models: the two parameters of the night, and what the configuration says."""
+def variables(settings: Settings) -> dict[str, Any]:
+    """The vars of the models: what the configuration says."""
     status = settings.values["status"]
     return {
-        "as_of": as_of.isoformat(),
-        "known_at": known_at.astimezone(UTC).isoformat(timespec="microseconds"),
         "base_currency": settings.base_currency,
         "crms": list(settings.get("vendors", "crms")),
         "ledgers": list(settings.get("vendors", "ledgers")),
@@ -61,7 +59,7 @@ def variables(settings: Settings, as_of: date, known_at: datetime) -> dict[str, 
 
 def build(settings: Settings, as_of: date, known_at: datetime) -> list[Node]:
     """Builds and tests every model as of the night. Raises TransformFailed unless every node was built and passed."""
-    return invoke(settings, ["build", "--exclude-resource-type", "unit_test", *configured(settings)], variables(settings, as_of, known_at))
+    return invoke(settings, ["build", "--exclude-resource-type", "unit_test", *configured(settings)], as_of, known_at)
 
 
 def configured(settings: Settings) -> list[str]:
@@ -72,19 +70,19 @@ def configured(settings: Settings) -> list[str]:
     return ["--exclude", *folders] if folders else []
 
 
-def prepare(settings: Settings, as_of: date, known_at: datetime) -> None:
-    """Parses the project for the night, so that `build` need not. What is wrong with the project, `build` says."""
-    names = variables(settings, as_of, known_at)
+def prepare(settings: Settings) -> None:
+    """Parses the project, so that `build` need not. What is wrong with the project, `build` says."""
     with _building:
-        outcome = _dbt(settings, ["parse"], names)
-        if outcome.success:
-            _parsed[json.dumps(names)] = outcome.result
+        _manifest(settings, variables(settings))
 
 
-def invoke(settings: Settings, command: Sequence[str], names: dict[str, Any]) -> list[Node]:
-    """Runs one dbt command in this process and returns its nodes."""
+def invoke(settings: Settings, command: Sequence[str], as_of: date, known_at: datetime) -> list[Node]:
+    """Runs one dbt command in this process, as of a night, and returns its nodes."""
     with _building:
-        outcome = _dbt(settings, command, names, _parsed.pop(json.dumps(names), None))
+        os.environ["CROSSFOOT_AS_OF"] = as_of.isoformat()
+        os.environ["CROSSFOOT_KNOWN_AT"] = known_at.astimezone(UTC).isoformat(timespec="microseconds")
+        names = variables(settings)
+        outcome = _dbt(settings, command, names, _manifest(settings, names))
     if outcome.result is None:
         raise TransformFailed([], f"dbt could not start: {outcome.exception}")
     nodes = [Node(item.node.name, str(item.node.resource_type), str(item.status), item.message or "") for item in outcome.result]
@@ -94,10 +92,28 @@ def invoke(settings: Settings, command: Sequence[str], names: dict[str, Any]) ->
     return nodes
 
 
+def _manifest(settings: Settings, names: dict[str, Any]) -> Any:
+    """The parsed project for these vars, a fresh one, because a run leaves its statements in it; None when it cannot be
+    parsed."""
+    from dbt.contracts.graph.manifest import Manifest  # late: dbt takes two seconds to load
+
+    key = json.dumps(names)
+    if key not in _parsed:
+        if not _dbt(settings, ["parse"], names).success:
+            return None
+        _parsed[key] = (_home(settings) / "partial_parse.msgpack").read_bytes()
+    return Manifest.from_msgpack(_parsed[key])
+
+
+def _home(settings: Settings) -> Path:
+    """Where dbt keeps what it makes."""
+    return settings.data_dir / "dbt"
+
+
 def _dbt(settings: Settings, command: Sequence[str], names: dict[str, Any], manifest: Any = None) -> Any:
     from dbt.cli.main import dbtRunner  # late: dbt takes two seconds to load
 
-    home = settings.data_dir / "dbt"
+    home = _home(settings)
     os.environ["CROSSFOOT_WAREHOUSE"] = str(settings.warehouse)
     return dbtRunner(manifest).invoke([
         *command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(home),

@@ -261,7 +261,7 @@ class House:
 def models_alone(*night: Any) -> list[transform.Node]:
     """`transform.build` without the tests."""
     command = ["build", "--resource-type", "seed", "--resource-type", "model", *transform.configured(night[0])]
-    return transform.invoke(night[0], command, transform.variables(*night))
+    return transform.invoke(night[0], command, *night[1:])
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def test_the_forecast_is_what_the_last_whole_night_took(url, tmp_path):
     first, second = told
     assert str(first) == "an unknown number of calls"
     assert str(second) == f"about {sum(receipt.calls.values()) - 1} calls", "the first night has no deletions to ask for"
-    assert str(extract.Forecast(1200, 4500, 30)) == "about 1,200 calls of the 4,500 allowed for the night, 30 of them used before"
+    assert str(extract.Forecast(1200, 4500, 30)) == "about 1,200 calls of the 4,500 allowed for the night; 30 were made for it before"
 
 
 def test_a_night_that_was_heard_already_is_replayed_without_a_call(heard, url):

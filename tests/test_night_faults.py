@@ -73,7 +73,7 @@ def test_an_extract_that_shrank_below_its_floor_blocks_the_night(at):
 def up_to_the_words(*night):
     """The build as far as the test that knows all words; what comes behind it would be skipped."""
     command = ["build", "--select", "+assert_every_value_is_known", "--exclude-resource-type", "unit_test"]
-    return transform.invoke(night[0], command, transform.variables(*night))
+    return transform.invoke(night[0], command, *night[1:])
 
 
 def test_an_unknown_currency_status_or_stage_stops_the_night_with_its_name(tmp_path, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+from fake_crm import FakeCrm
 from sandbox_fixture import control, running_sandbox
 
 from pipelines.http import Api, ApiError, BudgetSpent, ConnectionLost, Response, RetryPolicy
@@ -683,6 +684,18 @@ def test_setup_shows_and_creates_the_fields_and_is_harmless_when_run_again(bare)
         bare.crm.create_fields(name, fields)
     assert bare.rows("SELECT Id FROM FieldPermissions") == before and len(before) == 22
     assert len(bare.rows("SELECT Id FROM PermissionSet")) == len(bare.rows("SELECT Id FROM PermissionSetAssignment")) == 1
+
+
+def test_setup_can_write_the_package_of_what_is_missing_and_creates_nothing(bare, tmp_path):
+    paths = setup.package(bare.crm, tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in paths} == {
+        "package.xml", "objects/Account.object", "objects/Opportunity.object", "permissionsets/Crossfoot.permissionset"}
+    assert "Crossfoot_Days_Overdue__c" in (tmp_path / "objects" / "Account.object").read_text()
+    assert setup.missing(bare.crm).keys() == {"accounts", "opportunities"}
+    setup.create(bare.crm)
+    assert setup.package(bare.crm, tmp_path / "again") == [] and not (tmp_path / "again").exists()
+    with pytest.raises(setup.NoPackage, match="hubspot: its fields are created over its API only"):
+        setup.package(FakeCrm({}), tmp_path)
 
 
 def test_a_field_that_exists_and_is_invisible_is_only_opened(bare):

@@ -930,8 +930,8 @@ def test_a_forecast_is_what_a_first_night_takes(org, tmp_path, monkeypatch):
     monkeypatch.setattr(source, "CARD", replace(CARD, page_sizes={**CARD.page_sizes, "query": 10}))
     accounts(org, 25)
     nights = Nights(org, settings_with(tmp_path))
-    calls = sum(source.forecast(nights.job()).values())
     org.calls.clear()
+    calls = sum(source.forecast(nights.job()).values())
     nights.run()
     assert org.calls.total() == calls
 
@@ -1026,8 +1026,8 @@ def test_the_rates_of_the_company_land_as_quotes(shop, first_night):
 def test_a_first_night_takes_the_calls_that_were_forecast(cleared, tmp_path, monkeypatch):
     monkeypatch.setattr(source, "CARD", replace(CARD, page_sizes={**CARD.page_sizes, "query": SmallPages.page_size}))
     nights = over_http(cleared[1], tmp_path)
-    expected = sum(source.forecast(nights.job()).values())
     before = nights.org.calls.total()
+    expected = sum(source.forecast(nights.job()).values())
     nights.run()
     assert nights.org.calls.total() - before == expected
 

@@ -1,6 +1,12 @@
-{# Times of the run: both are given, neither is read from a clock. #}
-{% macro as_of() %}cast('{{ var("as_of") }}' as date){% endmacro %}
-{% macro known_at() %}cast('{{ var("known_at") }}' as timestamp with time zone){% endmacro %}
+{#
+  Times of the run: both are given, neither is read from a clock. They come from the environment and only when a statement
+  is rendered to be executed: as vars they would make dbt read the whole project anew every night.
+#}
+{% macro as_of() %}cast('{{ time_of_night("as_of", "1970-01-01") }}' as date){% endmacro %}
+{% macro known_at() %}cast('{{ time_of_night("known_at", "1970-01-01T00:00:00+00:00") }}' as timestamp with time zone){% endmacro %}
+{% macro time_of_night(name, while_parsing) %}
+{{- return(var(name, none) or (env_var('CROSSFOOT_' ~ name | upper) if execute else while_parsing)) -}}
+{% endmacro %}
 
 {#
   The newest version of each record of an append-only raw table that was known at the cut-off, deletions included.

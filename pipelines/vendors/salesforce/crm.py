@@ -141,6 +141,10 @@ class SalesforceCrm:
                                     f"Salesforce's setup and {SETUP}")
         return [field for field in needed if not described.get(metadata.api_name(field), {}).get("updateable")]
 
+    def package(self, fields: Mapping[str, Sequence[Field]]) -> dict[str, str]:
+        """The same fields as files ({path: text}) that an administrator deploys instead; see `metadata.package`."""
+        return metadata.package(fields)
+
     def create_fields(self, object: str, fields: Sequence[Field]) -> None:
         """Creates those of the fields that do not exist, and opens all of them to the user by the permission set
         "Crossfoot": a field that was made by API is invisible to everybody. Run again, it does what is left.
