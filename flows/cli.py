@@ -121,6 +121,7 @@ def extract(
     """Read the vendors' changes into the warehouse."""
     from flows.when import tonight
     from pipelines import night as steps
+    from pipelines.outcome import LACKING
 
     loaded = chosen.settings
     if vendor is not None and vendor not in loaded.sources:
@@ -130,7 +131,7 @@ def extract(
         night = tonight(loaded, as_of, known_at, on_progress)
         receipts = steps.extract_vendors(night, [vendor] if vendor else loaded.sources)
     _print({"known_at": night.known_at.isoformat(), "vendors": [one.document() for one in receipts]}, show.receipts(receipts))
-    raise typer.Exit(FAILED if any(one.status == "failed" for one in receipts) else DONE)
+    raise typer.Exit(FAILED if any(one.status in LACKING for one in receipts) else DONE)
 
 
 @app.command()

@@ -126,7 +126,8 @@ def _extract(night: Night) -> list[Receipt]:
         elif isinstance(result, BaseException):
             raise result
         receipts.append(result)
-        _announce(f"{slug}: {result.status}, {sum(result.calls.values())} calls (forecast: {result.forecast}), "
+        forecast = f" (forecast: {result.forecast})" if result.forecast else ""
+        _announce(f"{slug}: {result.status}, {sum(result.calls.values())} calls{forecast}, "
                   f"{sum(result.rows.values())} rows {result.message}")
     return receipts
 

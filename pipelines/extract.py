@@ -19,7 +19,7 @@ from typing import Any
 from pipelines import landing
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
-from pipelines.settings import Settings
+from pipelines.settings import ConfigurationError, Settings
 
 LEDGER_OF_LOADS = "raw_crossfoot"
 # `night` is the business date that the calls were made for; `calls_by_object` and `cursor` are JSON.
@@ -104,7 +104,7 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
         forecast = _forecast(slug, vendor, job)
         on_forecast(forecast)
         _load(slug, vendor.source(job), settings)
-    except (PipelineStepFailed, ApiError, ConnectionLost) as error:
+    except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
         cause = _cause(error)
         message = redact(str(cause)) or type(cause).__name__
         record_load(settings, slug, job, "failed", message, {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -41,8 +42,8 @@ class _Basic:
         return False
 
 
-class _Token:
-    """An access token that `_fetch` gets. Subclasses say how."""
+class _Token(ABC):
+    """An access token that `_fetch` gets: the one thing in which the ways to sign in differ."""
 
     def __init__(self) -> None:
         self._access = ""
@@ -62,8 +63,9 @@ class _Token:
                 self._access = token
         return True
 
+    @abstractmethod
     def _fetch(self) -> str:
-        raise NotImplementedError
+        """A new access token; ApiError when it is refused."""
 
 
 class RotatingToken(_Token):

@@ -211,6 +211,15 @@ def test_a_vendor_that_cannot_be_read_is_failure_and_the_other_is_read(command, 
     assert "hubspot: failed: hubspot: " in ended.out and "\nquickbooks: complete" in ended.out
 
 
+def test_a_vendor_that_is_read_in_part_is_failure_and_its_calls_are_told(command, at):
+    path = at.folder / "crossfoot.toml"
+    path.write_text(f'profile = "sandbox"\n{FAST}[quickbooks]\nmax_calls_per_night = 6\n', encoding="utf-8")
+    ended = command("--config", path, "--data-dir", at.folder / "afresh", "extract", "--vendor", "quickbooks")
+    assert ended.code == 1
+    assert "of the 6 allowed for the night" in ended.err
+    assert ended.out.startswith("quickbooks: partial") and "6 calls of 6 allowed" in ended.out
+
+
 def test_a_plan_that_is_not_written_completely_is_failure(command, at):
     plan = planned(command, at)
     at.fault("hubspot", "partial", match="companies/batch/update", count=2, message="refused by a rule")

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner, dbtRunnerResult
-from raw_rows import RawRows, create_raw_tables
+from raw_rows import RawRows
+from staging_fixture import NIGHT, PROJECT, StagingNight, messages_of
 
 from pipelines.vendors import VENDORS
 
-PROJECT = Path(__file__).parents[1] / "dbt_project"
 LEDGER = next(card.slug for card in VENDORS.values() if card.side == "ledger")
-AS_OF = date(2026, 6, 30)
-NIGHT = datetime(2026, 7, 1, 2, tzinfo=UTC)
-MONEY, RATE, SHARE, MOMENT = "decimal(28,6)", "decimal(28,12)", "decimal(9,6)", "timestamptz"
-TABLES: Mapping[str, str] = {
-    "accounts": f"id name website billing_email street city state postal_code country owner_id parent_id currency customer_ids url "
-    f"modified_at:{MOMENT}",
-    "contacts": f"id account_id email first_name last_name modified_at:{MOMENT}",
-    "users": f"id email first_name last_name active:boolean modified_at:{MOMENT}",
-    "opportunity_stages": f"id api_name label is_active:boolean is_closed:boolean is_won:boolean default_probability:{SHARE} "
-    "sort_order:bigint",
-    "opportunities": f"id name account_id owner_id record_type stage_name amount:{MONEY} currency close_date:date probability:{SHARE} "
-    "is_won:boolean is_closed:boolean deal_type payment_terms contract_start:date contract_end:date invoice_numbers url "
-    f"modified_at:{MOMENT}",
-    "opportunity_lines": f"id opportunity_id product_id product_code name quantity:{MONEY} unit_price:{MONEY} "
-    f"discount_percent:{MONEY} total_price:{MONEY} currency service_date:date billing_frequency billing_start:date "
-    f"billing_periods:bigint modified_at:{MOMENT}",
-    "products": f"id name product_code family active:boolean modified_at:{MOMENT}",
-    "organization": "id name currency multicurrency:boolean",
-    "currency_types": f"id iso_code conversion_rate:{RATE} is_corporate:boolean is_active:boolean",
-    "dated_conversion_rates": f"id iso_code conversion_rate:{RATE} start_date:date next_start_date:date",
-}
 
 
 def day(text: str) -> date:
@@ -76,46 +50,10 @@ class Org(RawRows):
         self.add("opportunities", **(defaults | values))
 
 
-class Night:
-    """A warehouse with empty raw tables, rows to land in it, and dbt on it."""
-
+class Night(StagingNight):
     def __init__(self, folder: Path) -> None:
-        self.path, self.folder = folder / "warehouse.duckdb", folder
-        create_raw_tables(self.path)
-        with duckdb.connect(str(self.path)) as connection:
-            connection.execute("create schema if not exists raw_salesforce")
-            for table, columns in TABLES.items():
-                pairs = [column.partition(":") for column in columns.split()]
-                names = [f"{name} {kind or 'varchar'}" for name, _, kind in pairs]
-                names += ["_landed_at timestamptz not null", "_deleted boolean not null", "_problem varchar"]
-                connection.execute(f"create table if not exists raw_salesforce.{table} ({', '.join(names)})")
         self.org = Org(NIGHT)
-
-    def dbt(self, *command: str, **more: object) -> dbtRunnerResult:
-        names = {
-            "as_of": AS_OF.isoformat(), "known_at": NIGHT.isoformat(timespec="microseconds"), "crms": ["salesforce"], "ledgers": [],
-        } | more  # fmt: skip
-        os.environ["CROSSFOOT_WAREHOUSE"] = str(self.path)
-        scratch = ["--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")]
-        fixed = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", "--vars", json.dumps(names)]
-        return dbtRunner().invoke([*command, *fixed, *scratch])
-
-    def build(self, **more: object) -> None:
-        """Lands the rows and builds Salesforce's staging; every model has to pass."""
-        self.org.land(self.path)
-        chosen = ("--indirect-selection", "cautious", "--select", "path:models/staging/salesforce")
-        result = self.dbt("build", *chosen, **more)
-        assert result.success, messages_of(result)
-
-    def rows(self, sql: str) -> list[tuple]:
-        with duckdb.connect(str(self.path), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-
-
-def messages_of(result: dbtRunnerResult) -> str:
-    if result.exception:
-        return str(result.exception)
-    return "\n".join(f"{row.node.name}: {row.message}" for row in result.result if row.status not in ("pass", "success"))
+        super().__init__(folder, "salesforce", self.org, crms=["salesforce"], ledgers=[])
 
 
 @pytest.fixture(scope="module")

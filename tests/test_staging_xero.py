@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import pytest
-from dbt.cli.main import dbtRunner, dbtRunnerResult
-from raw_rows import RawRows, create_raw_tables
+from raw_rows import RawRows
+from staging_fixture import AS_OF, NIGHT, StagingNight, messages_of
 
-PROJECT = Path(__file__).parents[1] / "dbt_project"
-AS_OF = date(2026, 6, 30)
-NIGHT = datetime(2026, 7, 1, 2, tzinfo=UTC)
-MONEY, RATE = "decimal(28,6)", "decimal(28,12)"
-DOCUMENT = (
-    "id tenant_id number reference contact_id issue_date:date status line_amount_types currency "
-    f"currency_rate:{RATE} sub_total:{MONEY} total_tax:{MONEY} total:{MONEY} sent:boolean version url modified_at:timestamptz"
-)
-LINE = (
-    f"version line_number:bigint line_id item_code description quantity:{MONEY} unit_price:{MONEY} discount_rate:{MONEY} "
-    f"discount_amount:{MONEY} line_amount:{MONEY} tax_amount:{MONEY}"
-)
-CREDIT = (
-    f"id tenant_id contact_id payment_date:date status currency currency_rate:{RATE} total:{MONEY} total_tax:{MONEY} "
-    f"remaining_credit:{MONEY} version url modified_at:timestamptz"
-)
-TABLES: Mapping[str, str] = {
-    "organisations": "tenant_id name base_currency country short_code",
-    "contacts": "id tenant_id crm_id name email website status merged_to_id is_customer:boolean "
-    "is_supplier:boolean currency sales_terms_day:bigint sales_terms_type url modified_at:timestamptz",
-    "contact_balances": f"contact_id tenant_id contact_name outstanding:{MONEY} overdue:{MONEY} report_date:date",
-    "invoices": f"{DOCUMENT} due_date:date amount_due:{MONEY} amount_paid:{MONEY} amount_credited:{MONEY}",
-    "invoice_lines": f"invoice_id {LINE}",
-    "credit_notes": f"{DOCUMENT} remaining_credit:{MONEY}",
-    "credit_note_lines": f"credit_note_id {LINE}",
-    "allocations": f"source_type source_id version line_number:bigint invoice_id amount:{MONEY} allocated_on:date is_deleted:boolean",
-    "payments": f"id tenant_id payment_type status payment_date:date amount:{MONEY} currency currency_rate:{RATE} reference "
-    "contact_id invoice_id credit_note_id overpayment_id prepayment_id modified_at:timestamptz",
-    "overpayments": CREDIT,
-    "prepayments": CREDIT,
-    "currencies": "tenant_id code description",
-    "trial_balance": f"tenant_id account_id account_name balance:{MONEY} report_date:date",
-}
+from pipelines.vendors.xero.source import TABLES
+
+WHOLE = ("path:models/staging/xero", "path:tests/xero")
 
 
 def day(text: str) -> date:
@@ -58,7 +24,7 @@ class Books(RawRows):
 
     def add(self, table: str, **values: object) -> None:
         defaults: dict[str, object] = {"_landed_at": self.known_at, "_deleted": False}
-        if "tenant_id" in TABLES.get(table, ""):
+        if table in TABLES and "tenant_id" in TABLES[table].columns:
             defaults["tenant_id"] = "ours"
         self._rows.append((table if "." in table else f"raw_xero.{table}", defaults | values))
 
@@ -108,46 +74,10 @@ class Books(RawRows):
         self.add("allocations", source_type=kind, source_id=source_id, invoice_id=invoice_id, amount=amount, **(defaults | values))
 
 
-class Night:
-    """A warehouse with empty raw tables, rows to land in it, and dbt on it."""
-
+class Night(StagingNight):
     def __init__(self, folder: Path) -> None:
-        self.path, self.folder = folder / "warehouse.duckdb", folder
-        create_raw_tables(self.path)
-        with duckdb.connect(str(self.path)) as connection:
-            connection.execute("create schema if not exists raw_xero")
-            for table, columns in TABLES.items():
-                pairs = [column.partition(":") for column in columns.split()]
-                names = [f"{name} {kind or 'varchar'}" for name, _, kind in pairs]
-                names += ["_landed_at timestamptz not null", "_deleted boolean not null", "_problem varchar"]
-                connection.execute(f"create table if not exists raw_xero.{table} ({', '.join(names)})")
         self.books = Books(NIGHT)
-
-    def dbt(self, *command: str, **more: object) -> dbtRunnerResult:
-        names = {
-            "as_of": AS_OF.isoformat(), "known_at": NIGHT.isoformat(timespec="microseconds"), "crms": [], "ledgers": ["xero"],
-        } | more  # fmt: skip
-        os.environ["CROSSFOOT_WAREHOUSE"] = str(self.path)
-        scratch = ["--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")]
-        fixed = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", "--vars", json.dumps(names)]
-        return dbtRunner().invoke([*command, *fixed, *scratch])
-
-    def build(self, *select: str, **more: object) -> None:
-        """Lands the rows and builds Xero's staging and its tests, or what is selected; all of it has to pass."""
-        self.books.land(self.path)
-        chosen = select or ("path:models/staging/xero", "path:tests/xero")
-        result = self.dbt("build", "--indirect-selection", "cautious", "--select", *chosen, **more)
-        assert result.success, messages_of(result)
-
-    def rows(self, sql: str) -> list[tuple]:
-        with duckdb.connect(str(self.path), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-
-
-def messages_of(result: dbtRunnerResult) -> str:
-    if result.exception:
-        return str(result.exception)
-    return "\n".join(f"{row.node.name}: {row.message}" for row in result.result if row.status not in ("pass", "success"))
+        super().__init__(folder, "xero", self.books, crms=[], ledgers=["xero"])
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +90,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     lines(books)
     money(books)
     balances(books)
-    night.build()
+    night.build(*WHOLE)
     return night
 
 
@@ -319,7 +249,7 @@ def test_an_organisation_with_another_base_currency_quotes_into_its_own(tmp_path
     night.books.invoice("euro", "10", currency="EUR", currency_rate="0.5", modified_at=NIGHT)
     night.books.invoice("euro_before", "10", currency="EUR", currency_rate="0.4", modified_at=NIGHT - timedelta(days=1))
     night.books.invoice("dollar", "10", currency="USD", currency_rate="0.6")
-    night.build()
+    night.build(*WHOLE)
     assert night.rows("select document_id, currency, rate from staging.stg_xero__documents order by 1") == [
         ("dollar", "USD", 1), ("euro", "EUR", None), ("euro_before", "EUR", None), ("home", "NZD", None),
     ]  # fmt: skip
@@ -449,5 +379,5 @@ def test_values_that_nobody_enumerated_stop_the_night_with_their_name(tmp_path: 
 
 def test_no_rows_are_no_problem(tmp_path: Path) -> None:
     night = Night(tmp_path)
-    night.build()
+    night.build(*WHOLE)
     assert night.rows("select count(*) from staging.stg_xero__control_totals") == [(0,)]

@@ -387,6 +387,13 @@ def test_nights_of_the_real_thing_keep_what_came_and_go_on(books, tmp_path):
     assert counted == (87, 1)
 
 
+def test_an_organisation_that_is_not_connected_fails_this_vendor_with_its_remedy(books, tmp_path):
+    chosen = settings_at(books, tmp_path, 'tenant_ids = ["somebody-elses"]')
+    with pytest.raises(extract.ExtractFailed, match=r"correct \[xero\] tenant_ids") as failed:
+        extract.extract("xero", chosen, as_of=DAY, known_at=NIGHT, tokens=MemoryTokens())
+    assert failed.value.receipt.status == "failed"
+
+
 # --- Signing in
 
 

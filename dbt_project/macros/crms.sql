@@ -9,3 +9,31 @@ case {{ slug }}
 end
 {%- else -%} 1 {%- endif -%}
 {% endmacro %}
+
+{#
+  The customers that accounts store in a text 'ledger:58; ledger:60', as the canonical account_customer_ids. An id without a
+  ledger is the only ledger's, when there is one. `accounts` has id, url and customer_ids.
+#}
+{% macro stored_customer_ids(slug, accounts) %}
+with accounts as (
+    {{ accounts }}
+),
+
+items as (
+    {{ split_to_rows('accounts', ['id', 'url'], 'customer_ids', ';') }}
+),
+
+final as (
+    select distinct
+        '{{ slug }}' as source,
+        id as account_id,
+        case when {{ position_of("':'", 'item') }} > 0 then lower(trim({{ dbt.split_part('item', "':'", 1) }}))
+            {%- if var('ledgers') | length == 1 %} else '{{ var('ledgers')[0] }}'{% endif %} end as ledger,
+        case when {{ position_of("':'", 'item') }} > 0 then trim({{ dbt.split_part('item', "':'", 2) }})
+            else item end as customer_id,
+        url
+    from items
+)
+
+{{ canonical_select('account_customer_ids', 'final') }}
+{% endmacro %}
