@@ -42,6 +42,10 @@ class Context:
 
 chosen = Context()
 
+review = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Questions for people: export them, import the answers.")
+app.add_typer(review, name="review")
+By = Annotated[str, typer.Option("--by", help="Who answers; kept with every decision.")]
+
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Business date. Default: today in the company's time zone.")]
 KnownAt = Annotated[str | None, typer.Option("--known-at", help="Time up to which the vendors are heard, ISO 8601. Default: now.")]
 
@@ -198,6 +202,26 @@ def run(
 
 
 @app.command()
+def replay(
+    first: Annotated[str, typer.Option("--from", help="First business date.")],
+    last: Annotated[str, typer.Option("--to", help="Last business date.")],
+) -> None:
+    """Build past nights again from what was known then, and say of each whether it is what it was. Writes to no CRM."""
+    from flows import replay as again
+    from flows.when import now, parse_date
+
+    loaded, found = chosen.settings, []
+    with _alone_on_standard_output() as out:
+        for night in again.replay(loaded, parse_date(first, "--from"), parse_date(last, "--to"), now):
+            found.append(night)
+            if not chosen.json:
+                print(night, file=out, flush=True)
+    if chosen.json:
+        print(show.as_json({"nights": [night.document() for night in found]}))
+    raise typer.Exit(FAILED if any(night.differing for night in found) else DONE)
+
+
+@app.command()
 def schedule(
     show_only: Annotated[bool, typer.Option("--print", help="Only print what prefect.yaml needs, as lines for a shell.")] = False,
 ) -> None:
@@ -242,6 +266,55 @@ def explain(account: Annotated[str, typer.Argument(help="The account's id in the
     _print(found, show.explanation(found))
 
 
+@review.command("export")
+def review_export(
+    as_csv: Annotated[Path | None, typer.Option("--csv", help="File to write. Default: review.csv in the data folder.")] = None,
+    as_xlsx: Annotated[Path | None, typer.Option("--xlsx", help="File to write, as an Excel workbook.")] = None,
+) -> None:
+    """Write the open questions, with candidates, evidence and amount at stake, as a table to fill in."""
+    from pipelines import review as questions
+
+    loaded = chosen.settings
+    if as_csv and as_xlsx:
+        raise ConfigurationError(["--csv and --xlsx are both given; choose one"])
+    if as_xlsx and as_xlsx.suffix.lower() != ".xlsx":
+        raise ConfigurationError([f"--xlsx is {str(as_xlsx)!r}; give the file a name that ends in .xlsx"])
+    if as_csv and as_csv.suffix.lower() == ".xlsx":
+        raise ConfigurationError([f"--csv is {str(as_csv)!r}; use --xlsx for a workbook"])
+    done = questions.export(loaded, as_xlsx or as_csv or loaded.data_dir / "review.csv")
+    _print({"path": done.path, "questions": done.questions, "rows": done.rows}, show.exported(done))
+
+
+@review.command("import")
+def review_import(file: Annotated[Path, typer.Argument(help="The table, with answers in it: .csv or .xlsx.")], by: By) -> None:
+    """Take the answers of a filled-in table as decisions; a wrong row is named, and then nothing of the file is taken."""
+    from flows.when import now
+    from pipelines import review as questions
+
+    done = questions.import_answers(chosen.settings, file, by, now())
+    document = {"imported": [vars(one) for one in done.decisions], "unchanged": done.unchanged, "unanswered": done.unanswered}
+    _print(document, show.imported(done))
+
+
+@review.command("list")
+def review_list() -> None:
+    """Show every decision: who, when, why, and who took it back."""
+    from pipelines import review as questions
+
+    found = questions.decisions(chosen.settings)
+    _print({"decisions": found}, show.decisions(found))
+
+
+@review.command("revoke")
+def review_revoke(decision: Annotated[str, typer.Argument(help="The id, as `crossfoot review list` shows it.")], by: By) -> None:
+    """Take a decision back; from the next build on its question is open again."""
+    from flows.when import now
+    from pipelines import review as questions
+
+    taken = questions.revoke(chosen.settings, decision, by, now())
+    _print({"revoked": vars(taken)}, f"Decision {taken.id} is taken back; the next night asks again.")
+
+
 def _built_night(loaded: Settings, on_progress: Any) -> Any:
     """The night that the models are of: what a plan and an apply go by."""
     from flows.when import now
@@ -269,10 +342,12 @@ def _need_secrets(loaded: Settings) -> None:
 
 
 @contextmanager
-def _alone_on_standard_output() -> Iterator[None]:
-    """Standard output is for what the command says: dbt, which writes about failures there, goes to standard error."""
+def _alone_on_standard_output() -> Iterator[Any]:
+    """Standard output is for what the command says, and is handed over for that: dbt, which writes about failures there,
+    goes to standard error."""
+    out = sys.stdout
     with redirect_stdout(sys.stderr):
-        yield
+        yield out
 
 
 def _print(document: Any, text: str) -> None:

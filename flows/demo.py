@@ -46,7 +46,7 @@ def main() -> None:
     once.isolate(DATA)
     with _sandbox() as url:
         os.environ[settings.SANDBOX_URL_VARIABLE] = url
-        _say(f"The sandbox answers as {' and '.join(card.name for card in VENDORS.values())} at {url}.")
+        _say(f"The sandbox answers as {' and '.join(card.name for card in VENDORS.values() if card.is_called)} at {url}.")
         _create_fields()
         first = _night("First night", None)
         _say("A day passes: deals close, invoices fall due, customers pay.")

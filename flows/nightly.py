@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed, State
 
 from flows.when import tonight
 from pipelines import night as steps
-from pipelines import outcome, publish, settings
+from pipelines import outcome, publish, settings, tieout
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.night import Night, Progress
@@ -94,12 +94,15 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
 def _run(night: Night, mode: str) -> Outcome:
     receipts = _extract(night)
     _announce(f"built {build_models(night)} models and tests")
+    certificates = tieout.certificates(night.settings)
+    for line in tieout.lines({one.source: one.document() for one in certificates}):
+        _announce(f"tie-out {line}")
     heard = [receipt.source for receipt in receipts if receipt.status != "failed"]
     crms = [slug for slug in night.settings.get("vendors", "crms") if slug in heard]
     plan = path = applied = published = page = figures = None
     if steps.is_past(night):
         sentence = f"The night of {night.as_of} was replayed: later nights were heard since, so nothing was written or published."
-        return Outcome(night.as_of, night.known_at, mode, "complete", sentence, tuple(receipts))
+        return Outcome(night.as_of, night.known_at, mode, "complete", sentence, tuple(receipts), tie_out=certificates)
     blocks = check_guards(night)
     if mode != "off":
         plan, path = make_plan(night, crms, blocks)
@@ -108,7 +111,8 @@ def _run(night: Night, mode: str) -> Outcome:
     state, sentence = outcome.sentence(receipts, blocks, plan, applied, mode)
     if not blocks:
         published, page, figures = publish_marts(night)
-    ended = Outcome(night.as_of, night.known_at, mode, state, sentence, tuple(receipts), plan, path, applied, published, page)
+    ended = Outcome(night.as_of, night.known_at, mode, state, sentence, tuple(receipts), plan, path, applied, published, page,
+                    certificates)
     _artifacts(ended, figures)
     return ended
 
@@ -139,6 +143,9 @@ def _artifacts(ended: Outcome, figures: report.Report | None) -> None:
         lines.append(report.summary(figures))
         rows = report.exceptions(figures)
         create_table_artifact(rows, key="crossfoot-exceptions", description=f"{len(figures.sections['exceptions'])} exceptions")
+    elif ended.tie_out:  # a doubtful night publishes no report; its certificates are shown all the same
+        shown = tieout.lines({one.source: one.document() for one in ended.tie_out})
+        lines += ["", "Tie-out:", *(f"{'  ' * line.startswith('  ')}- {report.plain(line)}" for line in shown)]
     lines += ["", "| Source | State | Calls | Rows |", "|---|---|---:|---:|"]
     lines += [f"| {one.source} | {one.status} {report.plain(one.message)} | {sum(one.calls.values())} | {sum(one.rows.values())} |"
               for one in ended.receipts]

@@ -14,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pipelines.money import Money
+
 MAX_ROWS = 40
 # Exit codes of the errors that steps raise, by class name: importing the classes would load every step.
 EXIT_CODES = {
@@ -54,7 +56,7 @@ def text(value: Any) -> str:
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], limit: int = MAX_ROWS) -> str:
     """Columns in line, numbers to the right; rows above the limit are counted."""
     cells = [[text(value) for value in row] for row in rows[:limit]]
-    right = [all(isinstance(row[i], (int, Decimal)) or row[i] is None for row in rows) for i in range(len(headers))]
+    right = [all(isinstance(row[i], (int, Decimal, Money)) or row[i] is None for row in rows) for i in range(len(headers))]
     widths = [min(60, max([len(header), *(len(row[i]) for row in cells)])) for i, header in enumerate(headers)]
 
     def line(values: Sequence[str]) -> str:
@@ -155,6 +157,7 @@ def outcome(ended: Any) -> str:
 
     lines = [f"Night of {ended.as_of}, heard up to {ended.known_at:%Y-%m-%d %H:%M:%S}Z: {ended.state}.", text(ended.sentence),
              receipts(ended.receipts)]
+    lines += [f"Tie-out {text(line)}" for line in tie_out({one.source: one.document() for one in ended.tie_out})]
     if ended.plan is not None:
         lines.append(f"Plan {ended.plan.id}: {len(ended.plan.changes)} changes, {len(ended.plan.tasks)} tasks.")
         lines += held(held_back(ended.plan))
@@ -165,12 +168,20 @@ def outcome(ended: Any) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def tie_out(certificates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each ledger's certificate, with the customers that differ."""
+    from pipelines.tieout import lines
+
+    return lines(certificates)
+
+
 def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]]) -> str:
     if last is None:
         lines = ["No night has run yet; `crossfoot run` runs one."]
     else:
         lines = [f"Last night: {last['as_of']}, {last['state']}. {text(last['sentence'])}"]
         lines += [f"  {slug}: {vendor['status']} {text(vendor['message'])}".rstrip() for slug, vendor in last["vendors"].items()]
+        lines += [f"  tie-out {text(line)}" for line in tie_out(last.get("tie_out") or {})]
         for problem in (last["applied"] or {}).get("problems", []):
             lines.append(f"  {problem['outcome']}: {problem['object']} {problem['record']} {problem['field']}: {text(problem['message'])}")
         lines += [f"  {name}: {last[name]}" for name in ("published", "report") if last[name]]
@@ -180,15 +191,45 @@ def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]]) ->
     return "\n".join(lines)
 
 
+def exported(done: Any) -> str:
+    return (f"{done.questions} open questions with {done.rows} rows in {done.path}; write same or different into answer, and why "
+            f"into reason, then `crossfoot review import {done.path} --by NAME`.")
+
+
+def imported(done: Any) -> str:
+    lines = [f"{len(done.decisions)} decisions taken, {done.unchanged} stood already, {done.unanswered} rows without an answer."]
+    return "\n".join(lines + ([decisions([vars(one) for one in done.decisions])] if done.decisions else []))
+
+
+def decisions(found: Sequence[Mapping[str, Any]]) -> str:
+    """Who decided what, when and why."""
+    headers = ["decision", "kind", "answer", "left", "right", "by", "when", "why", "taken back by"]
+    rows = [[one["id"], one["kind"], one["verdict"], f"{one['source']}:{one['left_id']}", f"{one['right_source']}:{one['right_id']}",
+             one["decided_by"], f"{one['decided_at']:%Y-%m-%d %H:%M}", one["reason"],
+             None if one["revoked_at"] is None else one.get("revoked_by") or "somebody"] for one in found]
+    return table(headers, rows) if rows else "No decisions yet."
+
+
 def explanation(found: Mapping[str, Any]) -> str:
     """An account's numbers, and for each section the rows behind them."""
     lines = [f"{text(found['account']['name'])} ({found['account']['source']} {found['account']['account_id']})"]
-    lines += [f"  {name}: {text(value)}" for name, value in found["status"].items()]
+    lines += [f"  {name}: {text(_priced(found['status'], name))}" for name in found["status"]]
+    base = {"base_currency": found["status"].get("base_currency")}
     for name, rows in found["sections"].items():
         lines += ["", name]
         if rows:
             headers = list(rows[0])
-            lines.append(table(headers, [[row[header] for header in headers] for row in rows]))
+            lines.append(table(headers, [[_priced({**base, **row}, header) for header in headers] for row in rows]))
         else:
             lines.append("  none")
     return "\n".join(lines)
+
+
+def _priced(row: Mapping[str, Any], name: str) -> Any:
+    """A value of a row: money in the currency beside it (`*_base`, and without one: in base), rates with all their digits."""
+    value = row[name]
+    if not isinstance(value, Decimal) or name == "average_days_to_pay":
+        return value
+    if name == "rate" or name.endswith("_rate"):
+        return f"{value.normalize():f}"
+    return Money(value, row["base_currency"] if name.endswith("_base") or "currency" not in row else row["currency"])

@@ -33,12 +33,12 @@ def tonight(settings: Settings, as_of: str | None = None, known_at: str | None =
     return Night(settings, day or moment.astimezone(settings.zone).date(), moment, now, on_progress)
 
 
-def parse_date(text: str | None) -> date | None:
+def parse_date(text: str | None, option: str = "--as-of") -> date | None:
     """A date from YYYY-MM-DD; None stays None."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise ConfigurationError([f"--as-of is {text!r}; write a date such as 2026-06-30"]) from None
+        raise ConfigurationError([f"{option} is {text!r}; write a date such as 2026-06-30"]) from None
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -48,7 +48,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Card:
-    """Slug, side (crm, ledger, billing), addresses, secrets, settings, page sizes and published limits of one vendor.
+    """Slug, side (crm, ledger, billing, rates), addresses, secrets, settings, page sizes and published limits of one vendor.
 
     `calls_a_night` is the default of its setting max_calls_per_night: what reading may use; 0 sets no limit.
     """
@@ -65,3 +65,8 @@ class Card:
     objects: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     calls_a_night: int = 0
+
+    @property
+    def is_called(self) -> bool:
+        """Whether there is anybody to call: what is read from a file has no address."""
+        return bool(self.base_url)

@@ -24,7 +24,8 @@ _SECTIONS = {
     "Invoices and credit notes": f"""
         SELECT documents.source, documents.document_type, documents.number, documents.document_id, documents.issue_date,
                documents.due_date, documents.payment_status, documents.currency, documents.gross_amount, documents.open_amount,
-               documents.open_base, documents.is_counted, documents.is_overdue, links.deal_id, links.rule AS link_rule
+               documents.rate, documents.rate_source, documents.rate_date, documents.open_base, documents.is_counted,
+               documents.is_overdue, links.deal_id, links.rule AS link_rule
         FROM marts.fct_invoices AS documents
         LEFT JOIN intermediate.int_documents__linked AS links
             ON links.source = documents.source AND links.document_type = documents.document_type
@@ -35,13 +36,17 @@ _SECTIONS = {
         FROM marts.fct_payments WHERE (source, customer_id) IN {_OWN} ORDER BY payment_date, payment_id""",
     "What was applied to which document": f"""
         SELECT applied.applied_type, applied.applied_id, applied.document_type, applied.document_id, applied.applied_date,
-               applied.amount
+               documents.currency, applied.amount
         FROM intermediate.int_applications__unioned AS applied
         INNER JOIN marts.fct_invoices AS documents
             ON documents.source = applied.source AND documents.document_type = applied.document_type
             AND documents.document_id = applied.document_id
         WHERE (documents.source, documents.customer_id) IN {_OWN}
         ORDER BY applied.applied_date, applied.document_id, applied.applied_id""",
+    "Realised gain or loss on exchange rates (no part of what was collected)": f"""
+        SELECT applied_date, applied_type, applied_id, document_type, document_id, currency, amount, invoice_rate, payment_rate,
+               gain_base
+        FROM marts.fct_realised_fx WHERE (source, customer_id) IN {_OWN} ORDER BY 1, 2, 3, 5""",
     "Won deals": """
         SELECT deal_id, name, close_date, currency, contracted_amount, invoiced_amount, collected_amount, variance_amount, status,
                main_cause, document_ids

@@ -108,17 +108,19 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
         cause = _cause(error)
         message = redact(str(cause)) or type(cause).__name__
         record_load(settings, slug, job, "failed", message, {})
-        raise ExtractFailed(Receipt(slug, "failed", dict(job.api.calls), job.rows, tuple(job.notes), message, forecast)) from cause
+        raise ExtractFailed(Receipt(slug, "failed", job.calls, job.rows, tuple(job.notes), message, forecast)) from cause
     status, cursors = "partial" if job.spent else "complete", {**job.cursors, **job.next_cursors}
     if job.spent and last and cursors == last.cursors:
         job.spent += f"; they do not suffice for one round over every object: raise [{slug}] max_calls_per_night"
     record_load(settings, slug, job, status, job.spent, cursors)
-    return Receipt(slug, status, dict(job.api.calls), job.rows, tuple(job.notes), job.spent, forecast)
+    return Receipt(slug, status, job.calls, job.rows, tuple(job.notes), job.spent, forecast)
 
 
 def _forecast(slug: str, vendor: Any, job: Job) -> Forecast:
     """Opens the night's call budget and says what the reading will take: what the last whole night took, or before the
     first one what the vendor says it holds. Counting costs calls too."""
+    if job.api is None:
+        return Forecast(0, 0)
     budget = job.settings.get(slug, "max_calls_per_night")
     used, last = calls_of_night(job.settings, slug, job.as_of), calls_of_last_night(job.settings, slug)
     if budget:
@@ -169,7 +171,7 @@ def calls_of_last_night(settings: Settings, slug: str) -> int | None:
 
 def record_load(settings: Settings, slug: str, job: Job, status: str, message: str, cursors: Mapping[str, str]) -> None:
     """Adds a line to the ledger of loads; the cursors of one that did not fail are where the next night starts."""
-    calls = dict(job.api.calls) if job.api else {}
+    calls = job.calls
     with _landing, landing.connect(settings.warehouse) as connection:
         connection.execute(
             f"INSERT INTO {LEDGER_OF_LOADS}.loads (source, known_at, status, message, calls, rows, cursor, night, calls_by_object, "

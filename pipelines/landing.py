@@ -275,6 +275,11 @@ class Job:
     rows: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def calls(self) -> dict[str, int]:
+        """The calls that were made, by object; none where a file is read."""
+        return dict(self.api.calls) if self.api else {}
+
 
 def resource(job: Job, name: str, tables: Sequence[Table], pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Any:
     """A dlt resource that lands pages of (table name, rows) in `tables`, appending."""

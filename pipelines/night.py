@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from pipelines import extract, guard, landing, transform
+from pipelines import extract, fingerprint, guard, landing, transform
 from pipelines.extract import Forecast, Receipt
 from pipelines.landing import Table
 from pipelines.settings import ConfigurationError, Settings
@@ -143,21 +143,26 @@ def warm_up(night: Night) -> None:
     transform.prepare(night.settings)
 
 
-def build(night: Night) -> list[transform.Node]:
+def build(night: Night, *, again: bool = False) -> list[transform.Node]:
     """Lands the journal and builds every model. Raises TransformFailed.
 
-    A past night is built from what was known then, without what was written since.
+    A past night, and one that is built `again` to be held against itself, is built from what was known then, without what
+    was written or decided since; the hashes of its marts stay those that it left.
     """
     from pipelines.writeback import source as journal_source  # late: dlt takes two seconds to load
 
     settings = night.settings
     declared = {slug: importlib.import_module(f"pipelines.vendors.{slug}.source").TABLES.values() for slug in VENDORS}
-    extract.prepare_warehouse(settings, {**declared, journal_source.SLUG: [*journal_source.TABLES.values(), BUILDS]})
-    if not is_past(night):
+    ours = [*journal_source.TABLES.values(), BUILDS, fingerprint.NIGHTS]
+    extract.prepare_warehouse(settings, {**declared, journal_source.SLUG: ours})
+    past = again or is_past(night)
+    if not past:
         with open_journal(settings) as journal:
             extract.land_journal(settings, journal_source, journal, as_of=night.as_of, known_at=night.known_at, now=night.now)
     _record_build(night, "started")
     nodes = transform.build(settings, night.as_of, night.known_at)
+    if not past:
+        fingerprint.record(settings, night.as_of, night.known_at)
     _record_build(night, "complete")
     return nodes
 

@@ -15,6 +15,7 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:  # `crossfoot status` reads this file's document and has a second for it
     from pipelines.extract import Receipt
+    from pipelines.tieout import Certificate
     from pipelines.writeback.apply import ApplyResult
     from pipelines.writeback.plan import Plan
 
@@ -40,6 +41,7 @@ class Outcome:
     applied: ApplyResult | None = None
     published: Path | None = None
     report: Path | None = None
+    tie_out: tuple[Certificate, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The outcome as plain JSON values."""
@@ -48,6 +50,7 @@ class Outcome:
             "sentence": self.sentence,
             "vendors": {receipt.source: {key: value for key, value in receipt.document().items() if key != "source"}
                         for receipt in self.receipts},
+            "tie_out": {one.source: one.document() for one in self.tie_out},
             "plan": self.plan and plan_document(self.plan, self.plan_path),
             "applied": self.applied and applied_document(self.applied),
             "published": self.published and str(self.published),

@@ -48,9 +48,12 @@ GENERAL: tuple[Setting, ...] = (
     Setting("company", "name", "text", "", "Shown as the title of the report."),
     Setting("company", "base_currency", "currency", "USD", "ISO 4217 code of the currency that reports add up in."),
     Setting("company", "time_zone", "zone", "UTC", "IANA name; decides which day a deal closed and when a night starts."),
+    Setting("company", "month_close_days", "integer", 5,
+            "A month counts as reported this many days after its end; what changes in it later is a restatement."),
     Setting("schedule", "cron", "cron", "0 2 * * *", "When the nightly deployment starts, in the company's time zone."),
     Setting("vendors", "crms", "list", (), "CRMs to read and, when write-back is on, to write to."),
     Setting("vendors", "ledgers", "list", (), "Accounting systems to read. They are never written to."),
+    Setting("vendors", "rates", "list", (), "Tables of reference rates, asked in this order where a CRM and the ledgers have no rate."),
     Setting("writeback", "mode", "choice:off|plan|apply", "plan", "off: no plan. plan: compute and show. apply: write."),
     Setting("writeback", "max_change_share", "share", Decimal("0.25"),
             "A plan that would change more than this share of the records is blocked until a person approves it."),
@@ -101,7 +104,7 @@ class Settings:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        return tuple(self.get("vendors", "crms")) + tuple(self.get("vendors", "ledgers"))
+        return tuple(slug for key in ("crms", "ledgers", "rates") for slug in self.get("vendors", key))
 
     @property
     def warehouse(self) -> Path:
@@ -115,9 +118,9 @@ class Settings:
 def declared(cards: Mapping[str, Card]) -> list[Setting]:
     """Every setting there is: the general ones and those of the vendors. One CRM and one ledger, the first, are the default."""
     first = {side: next((slug,) for slug, card in cards.items() if card.side == side) for side in ("crm", "ledger")}
-    defaults = {"crms": first["crm"], "ledgers": first["ledger"]}
+    defaults = {"crms": first["crm"], "ledgers": first["ledger"], "rates": ()}
     general = [replace(one, default=defaults[one.key]) if one.section == "vendors" else one for one in GENERAL]
-    return general + [one for card in cards.values() for one in (*card.settings, _budget(card))]
+    return general + [one for card in cards.values() for one in (*card.settings, *([_budget(card)] if card.is_called else []))]
 
 
 def _budget(card: Card) -> Setting:
@@ -380,7 +383,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 
 def _check_vendors(values: Mapping[str, Mapping[str, Any]], cards: Mapping[str, Card], problems: list[str],
                    text: str, path: Path | None) -> None:
-    for key, side in (("crms", "crm"), ("ledgers", "ledger")):
+    for key, side in (("crms", "crm"), ("ledgers", "ledger"), ("rates", "rates")):
         known = sorted(slug for slug, card in cards.items() if card.side == side)
         problems += [
             f"{_place(path, text, 'vendors', key)}: [vendors] {key} names {slug!r}; the known ones are {', '.join(known)}"

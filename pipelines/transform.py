@@ -49,9 +49,11 @@ def variables(settings: Settings) -> dict[str, Any]:
         "base_currency": settings.base_currency,
         "crms": list(settings.get("vendors", "crms")),
         "ledgers": list(settings.get("vendors", "ledgers")),
+        "rates": list(settings.get("vendors", "rates")),
         "tolerance": str(status["tolerance"]),
         "credit_hold_days": status["credit_hold_days"],
         "credit_hold_release_days": status["credit_hold_release_days"],
+        "month_close_days": settings.get("company", "month_close_days"),
         "max_source_age_hours": settings.get("guard", "max_source_age_hours"),
         "more_free_mail_domains": list(settings.get("matching", "free_mail_domains")),
     }

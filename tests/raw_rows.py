@@ -65,7 +65,9 @@ TABLES: Mapping[str, str] = {
     "raw_quickbooks.exchange_rates": "id source_currency target_currency rate:rate as_of:date modified_at:moment",
     "raw_quickbooks.aged_receivables": "customer_id customer_name bucket_current:money bucket_1_30:money "
     "bucket_31_60:money bucket_61_90:money bucket_91_plus:money total:money report_date:date",
+    "raw_ecb.reference_rates": "id rate_date:date currency rate:rate",
     "raw_crossfoot.loads": "source known_at:moment status message calls:int rows:int",
+    "raw_crossfoot.nights": "as_of:date known_at:moment mart sha256",
     "raw_crossfoot.runs": "run_id kind as_of:date known_at:moment plan_id status started_at:moment "
     "finished_at:moment message",
     "raw_crossfoot.writes": "run_id system object record_id field before after outcome message recorded_at:moment",

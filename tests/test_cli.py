@@ -289,11 +289,12 @@ def test_explain_goes_down_to_documents_payments_rule_and_links(command, at):
     by_name = command(*options, "--json", "explain", "Numbered Nurseries").json
     account = by_name["account"]["account_id"]
     assert command(*options, "--json", "explain", account).json == by_name
-    customers, _, documents, payments, applied, deals, _ = by_name["sections"].values()
+    customers, _, documents, payments, applied, realised, deals, _ = by_name["sections"].values()
     assert [(row["rule"], row["name"]) for row in customers] == [("customer_id_on_account", "Numbered Nurseries")]
     assert {row["gross_amount"] for row in documents} == {"1320.000000", "2745.000000"}
     assert {row["amount"] for row in payments} == {"1320.000000", "2745.000000"}
     assert {row["document_id"] for row in applied} == {row["document_id"] for row in documents}
+    assert realised == [] and {row["rate_source"] for row in documents} == {"base"}
     assert {row["name"] for row in deals} == {"Number on the deal", "Found by its amount"}
     assert {row["link_rule"] for row in documents} == {"invoice_number_on_deal", "amount_and_date"}
     assert {row["deal_id"] for row in documents} == {row["deal_id"] for row in deals}

@@ -37,11 +37,12 @@ class Warehouse:
     project: Path = PROJECT
     crms: tuple[str, ...] = ("hubspot",)
     ledgers: tuple[str, ...] = ("quickbooks",)
+    rates: tuple[str, ...] = ()
 
     def dbt(self, *command: str, as_of: date = AS_OF, known_at: datetime = NIGHT, **more: object) -> dbtRunnerResult:
         variables = {
             "as_of": as_of.isoformat(), "known_at": known_at.isoformat(timespec="microseconds"), "crms": self.crms,
-            "ledgers": self.ledgers,
+            "ledgers": self.ledgers, "rates": self.rates,
         } | more  # fmt: skip
         os.environ["CROSSFOOT_WAREHOUSE"] = str(self.path)
         return dbtRunner().invoke(
@@ -59,7 +60,7 @@ class Warehouse:
             f"path:{folder.relative_to(self.project)}"
             for room in rooms
             for folder in sorted(room.iterdir())
-            if folder.is_dir() and folder.name not in (*self.crms, *self.ledgers)
+            if folder.is_dir() and folder.name not in (*self.crms, *self.ledgers, *self.rates)
         ]
         return ["--exclude", *folders] if folders else []
 
@@ -311,6 +312,7 @@ def first_night(warehouse: Warehouse) -> Iterator[Warehouse]:
         "raw_quickbooks.aged_receivables", customer_id="late", customer_name="late", total=119, report_date=AS_OF
     )
     company.add("raw_quickbooks.aged_receivables", customer_id="covered", customer_name="c", total=5, report_date=AS_OF)
+    company.add("raw_quickbooks.aged_receivables", customer_id="dealer", customer_name="d", total="9866.99", report_date=AS_OF)
     company.loaded("hubspot")
     company.loaded("quickbooks")
     company.land(warehouse.path)
@@ -394,7 +396,7 @@ def test_a_customer_of_two_accounts_is_a_question_and_both_are_held(first_night:
     ) == [("dealer", "stranger", True), ("twin_east", "twins", False), ("twin_west", "twins", False)]
     assert first_night.rows(
         "select record_id, hold_reason from activation.sync_hubspot__companies "
-        "where hold_reason is not null order by all"
+        "where hold_reason is not null and hold_reason not like '%does not tie out%' order by all"
     ) == [
         ("garbled", "a record behind these numbers has a data problem"),
         ("twin_east", "customer match is not certain"),

@@ -28,7 +28,7 @@ ACCOUNT_SQL = "SELECT * EXCLUDE (source, account_id, url, sources, owner_id), ac
 DEAL_SQL = ("SELECT * EXCLUDE (source, deal_id, account_id, owner_id, url, document_ids), deal_id AS id "
             "FROM marts.fct_deal_reconciliation WHERE source = ?")
 MATCH_SQL = "SELECT customer_id AS id, match_rung, match_outcome FROM marts.dim_customers WHERE source = ?"
-RECORD_ID = {slug: make.record_id for slug, make in load_vendors(list(VENDORS)).items()}
+RECORD_ID = {slug: make.record_id for slug, make in load_vendors([*CRMS, *LEDGERS]).items()}
 
 
 @dataclass(frozen=True)

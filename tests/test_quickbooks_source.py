@@ -272,6 +272,8 @@ def test_the_ageing_report_is_the_ledgers_own_control_total(first_night):
         if not one.deleted and one.date <= DAY:
             expected[one.customer_id] = expected.get(one.customer_id, Decimal(0)) - one.unapplied * one.rate
     shown = {row["customer_id"]: row["total"] for row in found["aged_receivables"]}
+    whole = shown.pop(None)
+    assert whole == sum(shown.values()) and whole > 0
     assert shown == {
         customer: total.quantize(Decimal("0.01")) for customer, total in expected.items() if customer in shown
     }
@@ -768,7 +770,11 @@ def test_the_ageing_report_is_read_at_any_depth_with_empty_cells_as_zero():
         "total": 239,
         "_problem": None,
     }
+    (whole,) = [source.report_row(line, DAY) for line in source.report_total(rows)]
+    assert (whole["customer_id"], whole["customer_name"], whole["total"]) == (None, None, Decimal("255.09"))
     assert list(source.report_cells({})) == []
+    (nobody,) = [source.report_row(line, DAY) for line in source.report_total({})]
+    assert (nobody["customer_id"], nobody["total"], nobody["_problem"]) == (None, 0, None)
 
 
 def test_a_report_with_other_columns_is_named():

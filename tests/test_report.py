@@ -64,7 +64,7 @@ def published(tmp_path_factory):
 
 def made(**sections: list[dict[str, Any]]) -> Report:
     """A report with only these rows."""
-    empty = {name: [] for name in ("statuses", "reconciliation", "overdue", "health", "exceptions")}
+    empty = {name: [] for name in ("statuses", "reconciliation", "overdue", "tie_out", "uncertified", "health", "exceptions")}
     return Report(EVIL, "USD", AS_OF, KNOWN_AT, empty | sections)
 
 

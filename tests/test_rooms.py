@@ -20,6 +20,7 @@ MODELS = ROOT / "dbt_project" / "models"
 STAGED = {
     "crm": ("accounts", "account_customer_ids", "contacts", "owners", "deals", "deal_lines", "deal_invoice_references", "rates"),
     "ledger": ("customers", "documents", "document_lines", "payments", "applications", "control_totals", "rates"),
+    "rates": ("rates",),
 }
 # What each file of a vendor offers; `source.py` may offer `forecast` as well.
 OFFERED = {"source": ("TABLES", "connect", "source", "check"), "sandbox": ("Sandbox",), "crm": ("CRM",)}
@@ -97,7 +98,9 @@ def rooms(slug: str, side: str | None) -> list[str]:
         "pipelines/vendors", "dbt_project/models/staging", "dbt_project/models/activation"))
     crm = [f"{folder}/crm.py", f"{activation}/sync_{slug}.yml", f"dbt_project/tests/{slug}/assert_activation_covers_{slug}.sql"]
     return [
-        *(f"{folder}/{name}.py" for name in ("__init__", "source", "sandbox")), *(crm if side == "crm" else []),
+        # A table of rates is a file, which no sandbox has to answer for.
+        *(f"{folder}/{name}.py" for name in ("__init__", "source", "sandbox") if (name, side) != ("sandbox", "rates")),
+        *(crm if side == "crm" else []),
         *(f"{staging}/stg_{slug}__{name}.sql" for name in STAGED.get(side or "", ())),
         *(f"{staging}/{slug}_{name}.yml" for name in ("sources", "models")),
     ]

@@ -71,7 +71,7 @@ def test_every_mistake_is_named_at_once_with_file_line_and_remedy(tmp_path):
         10: "[writeback] mode is 'aply'; write one of off, plan, apply",
         11: "write a share from 0 to 1",
         12: "write true or false",
-        13: "[writback] is not known; the sections are company, guard, hubspot",
+        13: "[writback] is not known; the sections are company, ecb, guard, hubspot",
         16: "[vendors] crms names 'hubspt'; the known ones are hubspot",
         18: 'five cron fields such as "0 2 * * *"',
         20: "write a list of texts in quotes",

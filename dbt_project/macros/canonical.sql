@@ -1,5 +1,6 @@
 {#
-  The staging contract, declared once per object: side (who provides it) and columns in order, as [name, type].
+  The staging contract, declared once per object: side (who provides it; all: tables of rates too) and columns in order,
+  as [name, type].
   Staging models end with canonical_select, unions list the columns from here, and the YAML contract of each union
   is compared with this declaration by tests/test_dbt_models.py.
 #}
@@ -58,7 +59,7 @@
     ['source', text], ['customer_id', text], ['customer_name', text], ['report_date', 'date'],
     ['currency', text], ['bucket_current', money], ['bucket_1_30', money], ['bucket_31_60', money],
     ['bucket_61_90', money], ['bucket_91_plus', money], ['total', money], ['url', text], ['problem', text]]},
-  'rates': {'side': 'both', 'columns': [
+  'rates': {'side': 'all', 'columns': [
     ['source', text], ['from_currency', text], ['to_currency', text], ['rate', rate], ['rate_date', 'date']]},
 }) }}
 {% endmacro %}
@@ -84,7 +85,8 @@ from {{ relation }}
 {# The slugs that provide an object. #}
 {% macro vendors_of(object) %}
 {% set side = canonical_object(object)['side'] %}
-{{ return((var('crms') if side != 'ledger' else []) + (var('ledgers') if side != 'crm' else [])) }}
+{{ return((var('crms') if side != 'ledger' else []) + (var('ledgers') if side != 'crm' else [])
+    + (var('rates') if side == 'all' else [])) }}
 {% endmacro %}
 
 {# All vendors of an object under each other; the columns are listed, so a vendor that lacks one fails with its name. #}

@@ -96,3 +96,11 @@ cast(jaro_winkler_similarity({{ left }}, {{ right }}) as decimal(9,6))
 {# A predicate that fails the statement with a message of its own. #}
 {% macro fails_with(message) %}{{ return(adapter.dispatch('fails_with', 'crossfoot')(message)) }}{% endmacro %}
 {% macro default__fails_with(message) %}error({{ message }}) is null{% endmacro %}
+
+{# 0 to 1 (equal): how much of the longer text stays as it is when one is typed over into the other. #}
+{% macro edit_similarity(left, right) %}
+{{ return(adapter.dispatch('edit_similarity', 'crossfoot')(left, right)) }}
+{% endmacro %}
+{% macro default__edit_similarity(left, right) %}
+cast(1 - damerau_levenshtein({{ left }}, {{ right }}) / greatest(length({{ left }}), length({{ right }}), 1) as decimal(9,6))
+{% endmacro %}

@@ -1,19 +1,63 @@
-{# The ledger's own quotes into the base currency, each valid until the next one. #}
-{% macro rate_spans() %}
-select
-    source,
-    from_currency,
-    rate,
-    rate_date,
-    lead(rate_date) over (partition by source, from_currency order by rate_date) as next_date
-from {{ ref('int_rates__unioned') }}
-where to_currency = '{{ var("base_currency") }}'
+{#
+  A row is valued at the rate that its own system gave it, else at that of its day in a table of rates (int_rates__daily).
+  `own` names who says the row's own rate: document or crm. A rate of 0 is none: nothing is worth nothing abroad.
+#}
+{% macro rate_columns(rows, own, day) %}
+        case
+            when {{ rows }}.rate > 0 then {{ rows }}.rate
+            when {{ rows }}.currency = '{{ var("base_currency") }}' then 1
+            else rates_of_day.rate
+        end as rate,
+        case
+            when {{ rows }}.currency = '{{ var("base_currency") }}' then 'base'
+            when {{ rows }}.rate > 0 then '{{ own }}'
+            else rates_of_day.rate_source
+        end as rate_source,
+        case
+            when {{ rows }}.rate > 0 or {{ rows }}.currency = '{{ var("base_currency") }}' then {{ day }}
+            else rates_of_day.rate_date
+        end as rate_date
 {% endmacro %}
 
-{# Joins the quote of a day to rows that came without a rate of their own. #}
 {% macro join_rate_of_day(rows, day) %}
-left join rate_spans
-    on {{ rows }}.source = rate_spans.source and {{ rows }}.currency = rate_spans.from_currency
-    and {{ day }} >= rate_spans.rate_date
-    and ({{ day }} < rate_spans.next_date or rate_spans.next_date is null)
+left join {{ ref('int_rates__daily') }} as rates_of_day
+    on {{ rows }}.source = rates_of_day.source and {{ rows }}.currency = rates_of_day.currency
+    and {{ day }} = rates_of_day.day
+{% endmacro %}
+
+{# Rows of a relation that need a rate which they do not bring, as (source, currency, day). #}
+{% macro rows_without_rate(relation, day) %}
+select source, currency, {{ day }} as day
+from {{ relation }}
+where coalesce(rate, 0) <= 0 and currency <> '{{ var("base_currency") }}' and {{ day }} is not null
+{% endmacro %}
+
+{#
+  Who is asked for the rate of a day, in this order: (source, provider, place, rate_source, carried_days). The tables of
+  others grow old: beyond `carried_days` they say nothing. A source's own quote holds until it makes the next one.
+#}
+{% macro rate_providers() %}
+{%- set days = var('rate_carried_days') %}
+select cast(null as varchar) as source, cast(null as varchar) as provider, 0 as place,
+    cast(null as varchar) as rate_source, cast(null as integer) as carried_days
+where false
+{%- for source in var('crms') + var('ledgers') %}
+{%- set is_crm = source in var('crms') %}
+union all
+select '{{ source }}', '{{ source }}', 0, '{{ "crm" if is_crm else "ledger" }}', null
+{%- for ledger in var('ledgers') if is_crm %}
+union all
+select '{{ source }}', '{{ ledger }}', {{ loop.index }}, 'ledger', {{ days }}
+{%- endfor %}
+{%- for table in var('rates') %}
+union all
+select '{{ source }}', '{{ table }}', {{ 1000 + loop.index }}, '{{ table }}', {{ days }}
+{%- endfor %}
+{%- endfor %}
+{% endmacro %}
+
+{# What an exception says of an amount that no rate converts: the currency and the day. #}
+{% macro missing_rate_message(day) %}
+{{ dbt.concat(["'no rate from '", 'currency', "' to " ~ var('base_currency') ~ " on '",
+    "coalesce(" ~ dbt.cast(day, 'varchar') ~ ", 'an unknown day')"]) }}
 {% endmacro %}

@@ -21,6 +21,8 @@ from pipelines.sandbox.entities import (
     CreditNote,
     Customer,
     Deal,
+    DealLine,
+    DocLine,
     Invoice,
     Payment,
     Refund,
@@ -398,12 +400,16 @@ def _deal_answer(world: World, bridge: Bridge) -> dict[str, object]:
     foreign = any(i.currency != (bridge.deal.currency or world.base_currency) for i in bridge.invoices)
     variance = None if foreign or bridge.contracted is None else bridge.invoiced - bridge.contracted
     status, cause = _judge(world, bridge, variance, foreign)
+    parts = bridge_parts(world, bridge)
+    if cause in ("partly_invoiced", "over_invoiced") or (cause == "tax_in_contract" and cause not in parts):
+        status, cause = _together(parts) or (status, cause)
     return {
         "status": status,
         "cause": cause,
         "contracted": None if bridge.contracted is None else money(bridge.contracted),
         "invoiced": None if foreign else money(bridge.invoiced),
         "variance": None if variance is None else money(variance),
+        "bridge": {name: money(amount) for name, amount in in_base(world, bridge, parts).items()},
         "linked": sorted((i.id for i in bridge.invoices), key=int),
     }
 
@@ -425,7 +431,7 @@ def _judge(world: World, bridge: Bridge, variance: Decimal | None, foreign: bool
     for status, cause, part in _proofs(world, bridge):
         if part and _near(variance - part, tolerance):
             return status, cause
-    if _same_products(world, bridge):
+    if _same_products(world, bridge) and _near(variance - _products_difference(world, bridge), tolerance):
         return "Review", "price_or_quantity"
     return "Review", "partly_invoiced" if variance < ZERO else "over_invoiced"
 
@@ -463,6 +469,137 @@ def _same_products(world: World, bridge: Bridge) -> bool:
     sold = {line.sku for line in world.lines_of.get(bridge.deal.id) or []}
     billed = {line.sku for invoice in bridge.invoices for line in invoice.lines if line.kind == "item"}
     return bool(sold) and sold == billed
+
+
+def _products_difference(world: World, bridge: Bridge) -> Decimal:
+    sold = sum((line.amount for line in world.lines_of.get(bridge.deal.id) or []), ZERO)
+    return sum((line.amount for line in _items(bridge.invoices)), ZERO) - sold
+
+
+# -- the bridge -----------------------------------------------------------------------------------------------------
+
+
+ASKS_A_PERSON = ("duplicate_invoice", "price_or_quantity")
+UNPROVEN = ("not_invoiced", "partly_invoiced", "over_invoiced", "unexplained")
+
+
+def bridge_parts(world: World, bridge: Bridge) -> dict[str, Decimal]:
+    """What each cause makes of invoiced against contracted, in the deal's currency; together all of the difference."""
+    if bridge.contracted is None:
+        return {}
+    deal, share = bridge.deal, {i.id: _in_deals_currency(world, bridge.deal, i) for i in (*bridge.invoices, *bridge.credits)}
+    invoiced = sum((i.net * share[i.id] for i in bridge.invoices), ZERO) - sum((n.net * share[n.id] for n in bridge.credits), ZERO)
+    left = invoiced - bridge.contracted
+    tolerance = TOLERANCE * max(1, len(share))
+    parts: dict[str, Decimal] = {}
+
+    def take(cause: str, amount: Decimal) -> None:
+        nonlocal left
+        if amount:
+            parts[cause] = amount
+            left -= amount
+
+    tax, lines = _tax_rate_in_the_contract(world, bridge), world.lines_of.get(deal.id) or []
+    if not _near(left, tolerance):
+        take("tax_in_contract", bridge.contracted / (1 + tax) - bridge.contracted)
+    if not _near(left, tolerance):
+        extra = _copies_too_many(world, bridge)
+        take("duplicate_invoice", sum((i.net for i in extra), ZERO))
+        take("credit_note", -sum((n.net * share[n.id] for n in bridge.credits), ZERO))
+        take("discount", sum((li.amount * share[i.id] for i in bridge.invoices for li in i.lines if li.kind == "discount"), ZERO))
+        billed: dict[str | None, Decimal] = defaultdict(lambda: ZERO)
+        for invoice in bridge.invoices:
+            for item in _items([invoice] if invoice not in extra else []):
+                billed[item.sku] += item.amount * share[invoice.id]
+        take("price_or_quantity", _price_or_quantity(world, lines, billed, tax))
+        beyond = max(ZERO, sum((v for sku, v in billed.items() if sku not in {line.sku for line in lines}), ZERO)) if lines else ZERO
+        unbilled = sum((_due(world, line) / (1 + tax) for line in lines if line.sku not in billed), ZERO)
+        to_come = _still_to_come(world, deal) / (1 + tax)
+        take("scheduled", -max(ZERO, min(to_come, max(ZERO, beyond - unbilled) - left)))
+    if not _near(left, tolerance):
+        short = "partly_invoiced" if bridge.invoices else "not_invoiced"
+        take(short if left < ZERO else "over_invoiced", left)
+    take("rounding", left)
+    return parts
+
+
+def in_base(world: World, bridge: Bridge, parts: dict[str, Decimal]) -> dict[str, Decimal]:
+    """The parts in base currency at the rate of the close, and as `fx` what the documents' own rates add; none below a cent."""
+    close, deal = world.rate(bridge.deal.currency, bridge.deal.close_date), bridge.deal
+    found = {cause: amount * close for cause, amount in parts.items()}
+    if bridge.contracted is not None:
+        signed = [(i, 1) for i in bridge.invoices] + [(n, -1) for n in bridge.credits]
+        found["fx"] = sum((sign * d.net * (d.rate - _in_deals_currency(world, deal, d) * close) for d, sign in signed), ZERO)
+    return {cause: amount for cause, amount in found.items() if abs(amount) >= CENT / 2}
+
+
+def _together(parts: dict[str, Decimal]) -> tuple[str, str] | None:
+    """Status and main cause of a difference that several causes prove together; the largest is the main one."""
+    proven = {cause: amount for cause, amount in parts.items() if cause != "rounding"}
+    if not proven or any(cause in UNPROVEN for cause in proven):
+        return None
+    status = "Review" if any(cause in ASKS_A_PERSON for cause in proven) else "Explained"
+    return status, max(proven, key=lambda cause: abs(proven[cause]))
+
+
+def _in_deals_currency(world: World, deal: Deal, document: Invoice | CreditNote) -> Decimal:
+    """Units of the deal's currency per unit of the document's, on the document's day."""
+    if document.currency == (deal.currency or world.base_currency):
+        return Decimal(1)
+    return document.rate / world.rate(deal.currency, document.issued)
+
+
+def _items(invoices: list[Invoice]) -> list[DocLine]:
+    return [line for invoice in invoices for line in invoice.lines if line.kind == "item"]
+
+
+def _due(world: World, line: DealLine) -> Decimal:
+    """What a line of a deal was to be billed by today."""
+    dates = instalment_dates(line)
+    return line.amount * sum(day <= world.today for day in dates) / len(dates) if dates else line.amount
+
+
+def _tax_rate_in_the_contract(world: World, bridge: Bridge) -> Decimal:
+    """The invoices' rate of tax where the contract was made with it: it is all the difference, or in every price."""
+    net, tax = (sum((getattr(i, name) for i in bridge.invoices), ZERO) for name in ("net", "tax"))
+    if not tax or bridge.contracted is None:
+        return ZERO
+    rate = (tax / net).quantize(Decimal("0.0001"))
+    sold = {line.sku: line.unit_price for line in world.lines_of.get(bridge.deal.id) or []}
+    prices = [(sold[item.sku], item.unit_price) for item in _items(bridge.invoices) if item.sku in sold]
+    if prices and all(_near(there - here, TOLERANCE) for there, here in prices):
+        return ZERO
+    if _near(bridge.invoiced - bridge.contracted + tax, TOLERANCE * len(bridge.invoices)):
+        return tax / net
+    return rate if prices and all(_near(there - here * (1 + rate), TOLERANCE) for there, here in prices) else ZERO
+
+
+def _copies_too_many(world: World, bridge: Bridge) -> list[Invoice]:
+    """Invoices that are there again though the contract has no room for them; of instalments, sent within three days."""
+    lines = {line.sku: line for line in world.lines_of.get(bridge.deal.id) or []}
+    found: list[Invoice] = []
+    for copy in sorted(_repeated(bridge.invoices), key=lambda invoice: invoice.issued):
+        skus = {item.sku for item in _items([copy])}
+        if not skus <= set(lines):
+            continue
+        rest = [invoice for invoice in bridge.invoices if invoice not in (*found, copy)]
+        still = {sku: sum((item.amount for item in _items(rest) if item.sku == sku), ZERO) for sku in skus}
+        soon = any(i.lines == copy.lines and i is not copy and 0 <= (copy.issued - i.issued).days <= 3 for i in bridge.invoices)
+        if all(still[sku] >= _due(world, lines[sku]) - TOLERANCE for sku in skus) and (
+            soon or not any(instalment_dates(lines[sku]) for sku in skus)
+        ):
+            found.append(copy)
+    return found
+
+
+def _price_or_quantity(world: World, lines: list[DealLine], billed: dict[str | None, Decimal], tax: Decimal) -> Decimal:
+    """By how much the products that were sold and billed were billed otherwise; a missing instalment is no such thing."""
+    total = ZERO
+    for line in lines:
+        difference = billed[line.sku] - _due(world, line) / (1 + tax) if line.sku in billed else ZERO
+        if not _near(difference, TOLERANCE) and not instalment_dates(line):
+            total += difference
+    return total
 
 
 # -- exceptions -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,12 @@ def _client(world: World, name: str, *, ledger: dict | None = None, **fields: ob
     customer = world.add_customer(account.name, **(known | (ledger or {})))
     account.customer_ids.append(customer.id)
     return account, customer
+
+
+def _planted(world: World, name: str) -> tuple[Account, Customer]:
+    """The account of an earlier scenario, and its customer: for deals that need no account of their own."""
+    account = next(account for account in world.accounts.values() if account.name == name)
+    return account, world.customers[account.customer_ids[0]]
 
 
 def _item(amount: str, sku: str = "PLT-STD", name: str = "Platform Standard", quantity: str = "1") -> DocLine:
@@ -476,6 +482,36 @@ def _rounding(world: World) -> None:
     _verdict(world, deal, "Matched", "rounding", variance="-0.01")
 
 
+def _several_causes(world: World) -> None:
+    account, customer = _planted(world, "Uneven Upholstery")
+    plan = Sold("PLT-PRO", "Platform Professional", D(12), D(100), ZERO, "quarterly", add_months(world.today, -4), 4)
+    deal = world.add_deal(account, "Instalments with a discount", (plan,), world.ago(125))
+    for day in instalment_dates(world.lines_of[deal.id][0])[:2]:
+        part = [line_of("PLT-PRO", "Platform Professional", D(3), D(100)), _discount("30")]
+        world.settle(world.add_invoice(customer, day, part, deal_ref=deal.id), day + timedelta(days=9))
+    _verdict(world, deal, "Explained", "scheduled", variance="-660.00", bridge={"discount": "-60.00", "scheduled": "-600.00"})
+    taxed = _won(world, account, "Sold with tax, half billed", _sale("1080"), _sale("324", "TRN-DAY", "Training Day"))
+    _paid_bill(world, customer, [_item("1000")], tax=D(80), deal_ref=taxed.id)
+    _verdict(world, taxed, "Review", "partly_invoiced", bridge={"tax_in_contract": "-104.00", "partly_invoiced": "-300.00"})
+    twice = _won(world, account, "Billed twice, half forgotten", _sale("1450"), _sale("550", "TRN-DAY", "Training Day"))
+    for ago in (60, 58):
+        _paid_bill(world, customer, [_item("1450")], ago=ago, deal_ref=twice.id)
+    _verdict(world, twice, "Review", "over_invoiced", bridge={"duplicate_invoice": "1450.00", "partly_invoiced": "-550.00"})
+    dearer = _won(world, account, "Dearer, with a discount", Sold("PLT-STD", "Platform Standard", D(10), D(100)))
+    _paid_bill(world, customer, [line_of("PLT-STD", "Platform Standard", D(10), D(110)), _discount("40")], deal_ref=dearer.id)
+    _verdict(world, dearer, "Review", "price_or_quantity", bridge={"discount": "-40.00", "price_or_quantity": "100.00"})
+
+
+def _several_causes_in_euro(world: World) -> None:
+    account, customer = _planted(world, "Rhein Optik GmbH")
+    deal = _won(world, account, "Optik mit Rabatt", _sale("5000"), currency="EUR", closed_ago=100)
+    invoice = _paid_bill(world, customer, [_item("5000"), _discount("500")], tax=D(900), deal_ref=deal.id)
+    at_close = world.rate("EUR", deal.close_date)
+    parts = {"fx": invoice.net * (invoice.rate - at_close), "discount": -500 * at_close}
+    _verdict(world, deal, "Explained", "discount", variance="-500.00",
+             bridge={cause: str(amount.quantize(D("0.01"), ROUND_HALF_UP)) for cause, amount in parts.items()})  # fmt: skip
+
+
 # -- linking --------------------------------------------------------------------------------------------------------
 
 
@@ -654,6 +690,8 @@ SCENARIOS = (
     Scenario("voided_tomorrow", "An invoice voided", _voided_tomorrow),
     Scenario("renamed_and_inactive_tomorrow", "Renamed here, made inactive there", _renamed_and_inactive_tomorrow),
     Scenario("inactive_customer", "An inactive customer still owes", _inactive_customer),
+    Scenario("several_causes", "A difference that several causes make is split into each one's part", _several_causes),
+    Scenario("several_causes_in_euro", "What the rate did and what the discount did are told apart", _several_causes_in_euro),
 )
 
 REPEATABLE = tuple(

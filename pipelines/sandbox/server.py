@@ -188,7 +188,7 @@ def build_app(
     """
     cards = importlib.import_module("pipelines.vendors").VENDORS
     if vendors is None:
-        vendors = load_vendors(list(cards))
+        vendors = load_vendors([slug for slug, card in cards.items() if card.is_called])
     lines = None if records is None else load_records(records, vendors)
     first = {side: [slug for slug, card in cards.items() if card.side == side and slug in vendors][:1] for side in ("crm", "ledger")}
     running = Running(world, remake, vendors, lines, latency_ms, rate_limits, monotonic,

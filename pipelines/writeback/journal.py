@@ -109,6 +109,13 @@ decisions = sa.Table(
     sa.Column("decided_at", sa.String(32), nullable=False),
     sa.Column("revoked_at", sa.String(32)),
 )
+revocations = sa.Table(  # beside the decisions, so that a journal made before this table was needs no change
+    "revocations",
+    metadata,
+    sa.Column("id", sa.String(64), sa.ForeignKey("decisions.id"), primary_key=True),
+    sa.Column("revoked_by", sa.Text, nullable=False),
+    sa.Column("revoked_at", sa.String(32), nullable=False),
+)
 tokens = sa.Table(
     "tokens",
     metadata,
@@ -538,19 +545,39 @@ class Journal:
 
     def add_decision(self, decision: Decision) -> None:
         """Records an answer. Raises JournalError when the id is taken."""
-        row = vars(decision) | {"decided_at": _text(decision.decided_at), "revoked_at": None}
+        self.add_decisions([decision])
+
+    def add_decisions(self, added: Sequence[Decision]) -> None:
+        """Records answers, all of them or none. Raises JournalError when an id is taken."""
+        rows = [vars(one) | {"decided_at": _text(one.decided_at), "revoked_at": None} for one in added]
+        if not rows:
+            return
         try:
             with self._transaction("decision") as connection:
-                connection.execute(sa.insert(decisions), row)
+                connection.execute(sa.insert(decisions), rows)
         except sa.exc.IntegrityError as error:
-            raise JournalError(f"decision {decision.id} is in the journal already; revoke it and add another") from error
+            taken = {one.id for one in self.decisions()} & {one.id for one in added}
+            raise JournalError(
+                f"decision {', '.join(sorted(taken))} is in the journal already; revoke it and add another"
+            ) from error
 
-    def revoke_decision(self, decision_id: str, now: datetime) -> None:
-        """Takes an answer back; it stays in the journal. Raises JournalError when there is none in force."""
+    def revoke_decision(self, decision_id: str, now: datetime, by: str = "") -> None:
+        """Takes an answer back in the name of `by`; it stays in the journal. Raises JournalError when there is none in
+        force."""
+        moment = _text(now)
         revoked = sa.update(decisions).where(decisions.c.id == decision_id, decisions.c.revoked_at.is_(None))
         with self._transaction("revoke") as connection:
-            if connection.execute(revoked.values(revoked_at=_text(now))).rowcount != 1:
-                raise JournalError(f"decision {decision_id} is not in force; list the decisions to see which are")
+            if connection.execute(revoked.values(revoked_at=moment)).rowcount != 1:
+                raise JournalError(
+                    f"decision {decision_id} is not in force; `crossfoot review list` shows the decisions and their ids"
+                )
+            row = {"id": decision_id, "revoked_by": by, "revoked_at": moment}
+            connection.execute(sa.insert(revocations), row)
+
+    def revokers(self) -> dict[str, str]:
+        """Who took decisions back, by the decision's id."""
+        with self._engine.connect() as connection:
+            return dict(connection.execute(sa.select(revocations.c.id, revocations.c.revoked_by)).tuples().all())
 
     def decisions(self) -> list[Decision]:
         """All decisions, also those taken back, oldest first."""

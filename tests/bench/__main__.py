@@ -1,7 +1,7 @@
 """`make bench`: how fast, against what, and with how much memory. Prints ratios within one run; nothing here is a test.
 
-    make bench                      # everything, about ten minutes on two cores
-    .venv/bin/python -m tests.bench extract first_loads night second_pair writeback
+    make bench                      # everything, about fifteen minutes on two cores
+    .venv/bin/python -m tests.bench extract first_loads night second_pair writeback models names
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing import Any
 DEALS = 100_000
 DOCUMENTS = 100_000
 COMPANIES = 10_000
+NAMES = 20_000
 ACCOUNTS = 5_000
+INVOICES = (100_000, 1_000_000)
 WORKERS = Path(__file__).parent
 CLI = [sys.executable, "-m", "flows.cli"]
 
@@ -165,7 +167,29 @@ def writeback(home: Path) -> None:
     print(ran([sys.executable, str(WORKERS / "writeback.py"), str(home), str(COMPANIES)], {}).output)
 
 
-BENCHES = {"extract": extract, "first_loads": first_loads, "night": night, "second_pair": second_pair, "writeback": writeback}
+def names(home: Path) -> None:
+    """Suggested matches for 20,000 customers against 20,000 accounts."""
+    print(ran([sys.executable, str(WORKERS / "names.py"), str(home), str(NAMES)], {}).output)
+
+
+def models(home: Path) -> None:
+    """The whole dbt build with its tests, over 1,000,000 invoices of 200,000 deals with 3,000,000 lines and 1,000,000 payments,
+    and over a tenth of that: seconds, memory, and what ten times the rows cost."""
+    ran_at: list[Ran] = []
+    for invoices in INVOICES:
+        folder = home / str(invoices)
+        ran([sys.executable, str(WORKERS / "models.py"), "fill", str(folder), str(invoices)], {})
+        one = ran([sys.executable, str(WORKERS / "models.py"), "build", str(folder)], {})
+        seconds, nodes = one.output.split()[-2:]
+        print(f"{invoices} invoices: {seconds} s in dbt, {one.seconds:.1f} s with its start (bar for the larger: 120), "
+              f"{one.peak_mb:.0f} MB (bar: 8192), {nodes} nodes", flush=True)
+        ran_at.append(one)
+    small, large = ran_at
+    print(f"ratio: {large.seconds / small.seconds:.1f} times as long for {INVOICES[1] // INVOICES[0]} times the rows (bar: linear)\n")
+
+
+BENCHES = {"extract": extract, "first_loads": first_loads, "night": night, "second_pair": second_pair, "writeback": writeback,
+           "models": models, "names": names}
 
 
 @contextlib.contextmanager

@@ -90,6 +90,30 @@ unconverted as (
     group by 1, 2
 ),
 
+-- Where the ledger's own report of the day says something else, nobody knows which of the two is true. Only the
+-- accounts of these customers are left as they were; a difference of the ledger's total alone names nobody.
+untied as (
+    select account_source, account_id, {{ list_of('sentence', '; ') }} as sentence
+    from (
+        select
+            customers.account_source,
+            customers.account_id,
+            {{ dbt.concat(["tied.source", "' does not tie out: its own report of " ~ time_of_night('as_of', '1970-01-01') ~ " has '",
+                "coalesce(" ~ dbt.cast("cast(tied.stated_total as decimal(28,2))", "varchar") ~ ", 'no readable amount')",
+                "' " ~ var('base_currency') ~ " for '",
+                "coalesce(tied.customer_name, named.name, tied.customer_id)", "', its documents add up to '",
+                dbt.cast("cast(tied.net_outstanding as decimal(28,2))", "varchar"),
+                "coalesce(', a difference of ' || " ~ dbt.cast("cast(tied.difference as decimal(28,2))", "varchar")
+                    ~ ", '')"]) }} as sentence
+        from {{ ref('int_receivables__tied') }} as tied
+        inner join customers on tied.source = customers.source and tied.customer_id = customers.customer_id
+        left join {{ ref('int_customers__unioned') }} as named
+            on tied.source = named.source and tied.customer_id = named.customer_id
+        where not tied.total_ties and customers.account_id is not null
+    ) as differences
+    group by 1, 2
+),
+
 troubled as (
     select source as account_source, account_id from accounts where problem is not null
     union
@@ -109,6 +133,7 @@ select
         when doubted.account_id is not null then 'customer match is not certain'
         when troubled.account_id is not null then 'a record behind these numbers has a data problem'
         when unconverted.account_id is not null then 'an amount in another currency has no rate'
+        when untied.account_id is not null then untied.sentence
     end as hold_reason,
     freshness.ledgers as sources,
     freshness.financials_as_of
@@ -119,3 +144,4 @@ left join doubted on accounts.source = doubted.account_source and accounts.accou
 left join troubled on accounts.source = troubled.account_source and accounts.account_id = troubled.account_id
 left join unconverted
     on accounts.source = unconverted.account_source and accounts.account_id = unconverted.account_id
+left join untied on accounts.source = untied.account_source and accounts.account_id = untied.account_id

@@ -52,6 +52,7 @@ document_totals as (
         sum(case when documents.document_type = 'invoice' then 1 else 0 end) as invoice_count,
         sum(case when documents.currency <> deals.currency then 1 else 0 end) as foreign_count,
         sum(case when documents.net is null then 1 else 0 end) as unread_count,
+        sum(case when documents.net_base is null then 1 else 0 end) as unvalued_count,
         sum(documents.sign * documents.net) as invoiced,
         sum(documents.sign * documents.net_base) as invoiced_base,
         sum(documents.sign * documents.tax) as tax,
@@ -177,54 +178,9 @@ products as (
     group by 1, 2
 ),
 
--- What lines with a schedule or a start of their own bill, and when; a line that is billed once is one instalment.
-instalments as (
-    select
-        lines.source as deal_source,
-        lines.deal_id,
-        lines.line_id,
-        lines.amount,
-        lines.period_count,
-        case coalesce(lines.billing_frequency, 'once')
-            when 'once' then start_date
-            when 'weekly' then {{ add_days('start_date', '7 * numbers.n') }}
-            when 'biweekly' then {{ add_days('start_date', '14 * numbers.n') }}
-            when 'monthly' then {{ add_months('start_date', 'numbers.n') }}
-            when 'quarterly' then {{ add_months('start_date', '3 * numbers.n') }}
-            when 'semiannually' then {{ add_months('start_date', '6 * numbers.n') }}
-            when 'annually' then {{ add_months('start_date', '12 * numbers.n') }}
-            when 'every_2_years' then {{ add_months('start_date', '24 * numbers.n') }}
-            when 'every_3_years' then {{ add_months('start_date', '36 * numbers.n') }}
-            when 'every_4_years' then {{ add_months('start_date', '48 * numbers.n') }}
-            when 'every_5_years' then {{ add_months('start_date', '60 * numbers.n') }}
-        end as due_on
-    from (
-        select
-            deal_lines.*,
-            coalesce(deal_lines.billing_start, deals.contract_start, deals.close_date) as start_date,
-            case when deal_lines.billing_frequency is null then 1 else coalesce(deal_lines.billing_periods, 1) end
-                as period_count
-        from {{ ref('int_deal_lines__unioned') }} as deal_lines
-        inner join deals on deal_lines.source = deals.source and deal_lines.deal_id = deals.deal_id
-        where deal_lines.billing_start is not null or deal_lines.billing_frequency is not null
-    ) as lines
-    inner join ({{ numbers_to(599) }}) as numbers on numbers.n < lines.period_count
-),
-
 scheduled as (
-    select deal_source, deal_id, sum(later_amount) as scheduled
-    from (
-        select
-            deal_source,
-            deal_id,
-            line_id,
-            -- One division per line, so that a schedule of twelve does not round twelve times.
-            cast(
-                amount * cast(sum(case when due_on > {{ as_of() }} then 1 else 0 end) as integer) / max(period_count)
-                as decimal(28,6)) as later_amount
-        from instalments
-        group by deal_source, deal_id, line_id, amount
-    ) as lines
+    select source as deal_source, deal_id, sum(later_amount) as scheduled
+    from {{ ref('int_deal_lines__scheduled') }}
     group by 1, 2
 ),
 
@@ -237,7 +193,7 @@ compared as (
         coalesce(totals.unread_count, 0) > 0 as has_unread_document,
         case when coalesce(totals.foreign_count, 0) = 0 and coalesce(totals.unread_count, 0) = 0
             then coalesce(totals.invoiced, 0) end as invoiced,
-        case when coalesce(totals.unread_count, 0) = 0 then coalesce(totals.invoiced_base, 0) end as invoiced_base,
+        case when coalesce(totals.unvalued_count, 0) = 0 then coalesce(totals.invoiced_base, 0) end as invoiced_base,
         case when coalesce(totals.foreign_count, 0) = 0 then coalesce(totals.collected, 0) end as collected,
         coalesce(totals.collected_base, 0) as collected_base,
         coalesce(totals.tax, 0) as tax,

@@ -3,10 +3,6 @@ with deals as (
     select * from {{ ref('int_deals__unioned') }}
 ),
 
-rate_spans as (
-    {{ rate_spans() }}
-),
-
 lines as (
     select
         lines.source,
@@ -42,7 +38,7 @@ contracted as (
             else deals.amount
         end as contracted,
         deals.currency,
-        coalesce(deals.rate, rate_spans.rate) as rate,
+        {{ rate_columns('deals', 'crm', 'deals.close_date') | trim }},
         deals.close_date,
         deals.probability,
         deals.is_won,

@@ -9,10 +9,6 @@ applications as (
     select * from {{ ref('int_applications__unioned') }} where amount is not null
 ),
 
-rate_spans as (
-    {{ rate_spans() }}
-),
-
 -- A credit note is used up at both ends: by what it is applied to, and by the refund that is applied to it.
 uses as (
     select source, document_type, document_id, amount, applied_date from applications
@@ -45,7 +41,7 @@ dated as (
             {{ add_days('documents.issue_date', 'coalesce(customers.terms_days, 0)') }}
         ) end as due_date,
         documents.currency,
-        coalesce(documents.rate, rate_spans.rate) as rate,
+        {{ rate_columns('documents', 'document', 'documents.issue_date') | trim }},
         documents.net,
         documents.tax,
         documents.gross,

@@ -8,10 +8,6 @@ applications as (
     select * from {{ ref('int_applications__unioned') }} where applied_type = 'payment' and amount is not null
 ),
 
-rate_spans as (
-    {{ rate_spans() }}
-),
-
 applied as (
     select
         source,
@@ -54,7 +50,7 @@ dated as (
         matched.account_id,
         payments.payment_date,
         payments.currency,
-        coalesce(payments.rate, rate_spans.rate) as rate,
+        {{ rate_columns('payments', 'document', 'payments.payment_date') | trim }},
         payments.amount,
         payments.amount - coalesce(
             case when payments.payment_date > {{ as_of() }} then applied.tax_amount_in_the_end else applied.tax_amount end,

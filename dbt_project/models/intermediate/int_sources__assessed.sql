@@ -1,7 +1,8 @@
 -- Every configured source has a row, also one that was never read: its absence has to be seen.
 with configured as (
-    {%- for vendor in var('crms') + var('ledgers') %}
-    select '{{ vendor }}' as source, '{{ 'crm' if vendor in var('crms') else 'ledger' }}' as side
+    {%- for vendor in var('crms') + var('ledgers') + var('rates') %}
+    {%- set side = 'crm' if vendor in var('crms') else 'ledger' if vendor in var('ledgers') else 'rates' %}
+    select '{{ vendor }}' as source, '{{ side }}' as side
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),

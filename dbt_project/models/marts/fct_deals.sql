@@ -17,6 +17,8 @@ select
     cast(deals.contracted as decimal(28,6)) as contracted_amount,
     deals.contracted_base,
     deals.rate,
+    deals.rate_source,
+    deals.rate_date,
     deals.deal_type,
     deals.payment_terms,
     deals.contract_start,

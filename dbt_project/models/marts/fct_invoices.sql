@@ -22,6 +22,8 @@ select
     case when documents.is_overdue then {{ days_between('documents.due_date', as_of()) }} end as days_past_due,
     documents.currency,
     documents.rate,
+    documents.rate_source,
+    documents.rate_date,
     documents.net as net_amount,
     documents.tax as tax_amount,
     documents.gross as gross_amount,

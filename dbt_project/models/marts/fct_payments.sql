@@ -9,6 +9,8 @@ select
     payments.is_counted,
     payments.currency,
     payments.rate,
+    payments.rate_source,
+    payments.rate_date,
     payments.amount,
     cast(payments.net_amount as decimal(28,6)) as net_amount,
     cast(payments.unapplied_amount as decimal(28,6)) as unapplied_amount,

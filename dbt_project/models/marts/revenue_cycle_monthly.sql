@@ -60,6 +60,12 @@ collected as (
     group by 1
 ),
 
+realised as (
+    select {{ month_of('applied_date') }} as month, {{ total('gain_base') }} as realised_fx
+    from {{ ref('fct_realised_fx') }}
+    group by 1
+),
+
 recognised as (
     select month, {{ total('recognised_base') }} as recognised
     from {{ ref('int_documents__recognised') }}
@@ -78,6 +84,8 @@ bounds as (
         select month from collected
         union all
         select month from recognised
+        union all
+        select month from realised
     ) as months
 ),
 
@@ -97,6 +105,7 @@ select
     coalesce(invoiced.invoiced, 0) as invoiced,
     coalesce(collected.collected, 0) as collected,
     coalesce(collected.collected_net, 0) as collected_net,
+    coalesce(realised.realised_fx, 0) as realised_fx,
     coalesce(recognised.recognised, 0) as recognised,
     bookings.order_to_invoice_days,
     cast(coalesce(invoiced.invoice_count, 0) as bigint) as invoices,
@@ -109,3 +118,4 @@ left join bookings on months.month = bookings.month
 left join invoiced on months.month = invoiced.month
 left join collected on months.month = collected.month
 left join recognised on months.month = recognised.month
+left join realised on months.month = realised.month

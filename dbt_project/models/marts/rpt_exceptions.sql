@@ -194,21 +194,21 @@ exceptions as (
     union all
     select
         'missing_rate', 'error', source, 'deal', deal_id, null,
-        {{ dbt.concat(["'no rate from '", 'currency', "' to " ~ var('base_currency') ~ "'"]) }}, null, url
+        {{ missing_rate_message('close_date') | trim }}, null, url
     from deals
     where rate is null and contracted is not null
 
     union all
     select
         'missing_rate', 'error', source, document_type, document_id, null,
-        {{ dbt.concat(["'no rate from '", 'currency', "' to " ~ var('base_currency') ~ "'"]) }}, null, url
+        {{ missing_rate_message('issue_date') | trim }}, null, url
     from documents
     where is_counted and rate is null
 
     union all
     select
         'missing_rate', 'error', source, payment_type, payment_id, null,
-        {{ dbt.concat(["'no rate from '", 'currency', "' to " ~ var('base_currency') ~ "'"]) }}, null, url
+        {{ missing_rate_message('payment_date') | trim }}, null, url
     from {{ ref('int_payments__valued') }}
     where is_counted and rate is null
 
@@ -368,12 +368,20 @@ exceptions as (
     where outcome = 'question'
 
     union all
+    -- The ledger's own row repeats what its customers' rows say, but where nobody accounts for the difference.
     select
-        'tie_out', 'error', source, 'customer', customer_id, null,
-        {{ dbt.concat(["'ours '", dbt.cast('net_outstanding', 'varchar'), "', the ledger says '",
-            dbt.cast('ledger_total', 'varchar')]) }}, difference, url
-    from {{ ref('rpt_receivables_ageing') }}
-    where not ties_out
+        'tie_out', 'error', source, level, coalesce(customer_id, source), kind,
+        {{ dbt.concat(["'ours '", dbt.cast('ours_base', 'varchar'), "', the ledger says '",
+            "coalesce(" ~ dbt.cast('theirs_base', 'varchar') ~ ", 'nothing that can be read')"]) }}, difference, url
+    from {{ ref('rpt_tie_out') }}
+    where not is_tied and kind <> 'customers'
+
+    union all
+    select
+        'tie_out_ageing', 'warning', source, level, coalesce(customer_id, source), kind,
+        'the total agrees with the ledger, but not since when it is due', difference, url
+    from {{ ref('rpt_tie_out') }}
+    where is_tied and not is_ageing_tied and level = 'customer'
 )
 
 -- A record can be wrong in the same way twice, but a person needs to hear it once.

@@ -5,17 +5,8 @@ with customers as (
         on rooted.source = matched.source and rooted.customer_id = matched.customer_id
 ),
 
-unmatched as (
-    select source, customer_id, account_source, plain_name
-    from customers
-    where outcome = 'unmatched' and is_root and plain_name is not null
-),
-
 accounts as (
-    select
-        source, account_id, name, url,
-        {{ normalised_name('name') }} as plain_name
-    from {{ ref('int_accounts__unioned') }}
+    select source, account_id, name, url from {{ ref('int_accounts__unioned') }}
 ),
 
 documents as (
@@ -31,28 +22,6 @@ owed as (
     group by 1, 2
 ),
 
-refused as (
-    select source, left_id, right_source, right_id
-    from ({{ standing_decisions('match') }}) as decisions
-    where verdict = 'different'
-),
-
--- Rung 6 only suggests. Names are compared where their first three letters agree, which keeps the pairs few.
-suggested as (
-    select
-        unmatched.source, unmatched.customer_id, accounts.source as account_source, accounts.account_id,
-        case when unmatched.plain_name = accounts.plain_name then 'same_name' else 'similar_name' end as rule,
-        {{ similarity('unmatched.plain_name', 'accounts.plain_name') }} as score
-    from unmatched
-    inner join accounts
-        on unmatched.account_source = accounts.source
-        and substring(unmatched.plain_name, 1, 3) = substring(accounts.plain_name, 1, 3)
-    left join refused
-        on accounts.source = refused.source and accounts.account_id = refused.left_id
-        and unmatched.source = refused.right_source and unmatched.customer_id = refused.right_id
-    where refused.left_id is null
-),
-
 questions as (
     select
         candidates.source, candidates.customer_id, candidates.account_source, candidates.account_id,
@@ -63,11 +32,8 @@ questions as (
         and candidates.account_source = customers.account_source and candidates.rung = customers.rung
     where customers.outcome = 'ambiguous'
     union all
-    select
-        source, customer_id, account_source, account_id, 6, rule,
-        case when rule = 'same_name' then 'same name without its legal form' else 'similar name' end, score
-    from suggested
-    where score >= 0.9
+    select source, customer_id, account_source, account_id, 6, rule, evidence, score
+    from {{ ref('int_match_suggestions__scored') }}
 )
 
 select
@@ -105,15 +71,22 @@ select
     cast(links.rung as bigint),
     links.rule,
     links.evidence,
-    null,
-    false,
+    links.score,
+    links.is_suggestion,
     documents.net_base,
     deals.url,
     documents.url
-from {{ ref('int_documents__linked') }} as links
+from (
+    select source, document_type, document_id, deal_source, deal_id, rung, rule, evidence,
+        cast(null as decimal(9,6)) as score, false as is_suggestion
+    from {{ ref('int_documents__linked') }}
+    where outcome = 'question'
+    union all
+    select source, document_type, document_id, deal_source, deal_id, 4, rule, evidence, score, true
+    from {{ ref('int_link_suggestions__found') }}
+) as links
 inner join {{ ref('int_deals__contracted') }} as deals
     on links.deal_source = deals.source and links.deal_id = deals.deal_id
 inner join documents
     on links.source = documents.source and links.document_type = documents.document_type
     and links.document_id = documents.document_id
-where links.outcome = 'question'

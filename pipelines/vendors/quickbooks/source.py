@@ -260,7 +260,8 @@ def aged_receivables(job: Job) -> Pages:
     """The vendor's own ageing report on the business date: the control total of the night."""
     params = {"report_date": job.as_of.isoformat(), "aging_method": "Report_Date"}
     report = job.api.get("reports/AgedReceivables", params, label="AgedReceivables").json
-    yield "aged_receivables", [report_row(cells, job.as_of) for cells in report_cells(report.get("Rows", {}))]
+    rows = report.get("Rows", {})
+    yield "aged_receivables", [report_row(cells, job.as_of) for cells in (*report_cells(rows), *report_total(rows))]
 
 
 def report_cells(rows: Row) -> Iterator[list[Row]]:
@@ -272,6 +273,17 @@ def report_cells(rows: Row) -> Iterator[list[Row]]:
         if item.get("ColData") and item["ColData"][0].get("id"):
             yield item["ColData"]
         yield from report_cells(item.get("Rows", {}))
+
+
+def report_total(rows: Row) -> Iterator[list[Row]]:
+    """The cells of the report's own total, a line of nobody: without an id and a name. A report without lines says that
+    nobody owes anything."""
+    if not rows.get("Row"):
+        yield [{"value": None}, *({"value": "0.00"} for _ in BUCKETS)]
+    for item in rows.get("Row", []):
+        cells = item.get("Summary", {}).get("ColData")
+        if item.get("group") == "GrandTotal" and cells:
+            yield [{"value": None}, *cells[1:]]
 
 
 def report_row(cells: list[Row], report_date: date) -> Row:

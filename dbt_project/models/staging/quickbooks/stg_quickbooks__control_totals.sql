@@ -1,4 +1,5 @@
--- A report of another day is no control of this one. A retry may land a night's report twice.
+-- A report of another day is no control of this one. A retry may land a night's report twice. The line without an id
+-- and a name is the report's own total.
 with landed as (
     {{ newest_snapshot("(select * from " ~ source('raw_quickbooks', 'aged_receivables')
         ~ " where report_date = " ~ as_of() ~ ")") }}
@@ -9,7 +10,7 @@ reports as (
     from (
         select landed.*, row_number() over (partition by customer_id order by customer_name, total) as _copy
         from landed
-        where customer_id is not null
+        where customer_id is not null or customer_name is null
     ) as copies
     where _copy = 1
 ),

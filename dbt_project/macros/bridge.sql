@@ -1,0 +1,11 @@
+{# The causes of the variance bridge in their order; fx, the first, is what rates make and stands apart. #}
+{% macro bridge_causes() %}
+{{ return(['tax_in_contract', 'duplicate_invoice', 'credit_note', 'discount', 'price_or_quantity', 'awaiting_review',
+    'scheduled', 'not_invoiced', 'partly_invoiced', 'over_invoiced', 'rounding', 'unexplained']) }}
+{% endmacro %}
+
+{# An amount without the tax that is in it; a divisor of 1 leaves it to the last decimal. #}
+{% macro net_of(amount, divisor) %}
+cast(case when {{ divisor }} = 1 then {{ amount }}
+    else cast(cast({{ amount }} as double) / cast({{ divisor }} as double) as decimal(28,6)) end as decimal(28,6))
+{% endmacro %}

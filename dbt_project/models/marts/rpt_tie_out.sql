@@ -1,0 +1,234 @@
+-- The certificate: one row per customer that a ledger's own report of the business date could be compared for, and one
+-- row per ledger. A ledger whose report gives no total of its own is compared with the sum of its customers.
+{%- set buckets = ['current', '1_30', '31_60', '61_90', '91_plus'] %}
+with customers as (
+    select * from {{ ref('int_receivables__tied') }} where is_comparable
+),
+
+-- Few customers differ, and only for those is anything looked up.
+differing as (
+    select source, customer_id, difference, margin
+    from customers
+    where not (total_ties and coalesce(ageing_ties, true))
+),
+
+-- One payment or credit of the customer that is exactly what the ledger's report did not take off.
+single_payments as (
+    select differing.source, differing.customer_id
+    from differing
+    inner join {{ ref('int_payments__valued') }} as payments
+        on differing.source = payments.source and differing.customer_id = payments.customer_id
+    where payments.is_counted and payments.payment_type = 'payment' and payments.unapplied_amount <> 0
+        and round(payments.unapplied_base, 2) = -differing.difference
+    group by 1, 2
+),
+
+document_proofs as (
+    select
+        differing.source,
+        differing.customer_id,
+        sum(case when documents.is_counted and documents.document_type = 'credit_note'
+            and round(documents.open_base, 2) = -differing.difference then 1 else 0 end) as credit_count,
+        -- What was voided after the report was made still stands in it.
+        sum(case when documents.status = 'void' and documents.gross <> 0
+            and round(documents.gross_base, 2) = case documents.document_type when 'invoice' then -1 else 1 end
+                * differing.difference then 1 else 0 end) as voided_count
+    from differing
+    inner join {{ ref('int_documents__valued') }} as documents
+        on differing.source = documents.source and differing.customer_id = documents.customer_id
+    group by 1, 2
+),
+
+-- What the customer owes at the ledger's quotes of the business date instead of the documents' own rates.
+rates_of_today as (
+    select source, from_currency, rate
+    from (
+        select
+            source, from_currency, rate,
+            row_number() over (partition by source, from_currency order by rate_date desc nulls last) as recency
+        from {{ ref('int_rates__unioned') }}
+        where to_currency = '{{ var("base_currency") }}' and (rate_date <= {{ as_of() }} or rate_date is null)
+    ) as ranked
+    where recency = 1
+),
+
+revalued as (
+    select
+        items.source,
+        items.customer_id,
+        sum(round({{ times_rate('items.amount', "case when items.currency = '" ~ var('base_currency')
+            ~ "' then 1 else rates_of_today.rate end") }}, 2)) as amount,
+        sum(case when rates_of_today.rate is null and items.currency <> '{{ var("base_currency") }}' then 1 else 0 end)
+            as unquoted_count
+    from (
+        select
+            documents.source, documents.customer_id, documents.currency,
+            case when documents.document_type = 'invoice' then 1 else -1 end * documents.open_amount as amount
+        from {{ ref('int_documents__valued') }} as documents
+        inner join differing
+            on documents.source = differing.source and documents.customer_id = differing.customer_id
+        where documents.is_counted
+        union all
+        select payments.source, payments.customer_id, payments.currency, -payments.unapplied_amount
+        from {{ ref('int_payments__valued') }} as payments
+        inner join differing on payments.source = differing.source and payments.customer_id = differing.customer_id
+        where payments.is_counted and payments.payment_type = 'payment'
+    ) as items
+    left join rates_of_today
+        on items.source = rates_of_today.source and items.currency = rates_of_today.from_currency
+    group by 1, 2
+),
+
+proofs as (
+    select
+        customers.source,
+        customers.customer_id,
+        single_payments.customer_id is not null
+            or (customers.unapplied_payments <> 0 and customers.difference = -customers.unapplied_payments)
+            as payment_fits,
+        coalesce(document_proofs.credit_count, 0) > 0
+            or (customers.open_credit <> 0 and customers.difference = -customers.open_credit) as credit_fits,
+        coalesce(document_proofs.voided_count, 0) > 0 as voided_fits,
+        customers.converted_count > 0 and revalued.unquoted_count = 0
+            and {{ within('revalued.amount', 'customers.ledger_total', 'customers.margin') }} as revalued_fits
+    from customers
+    inner join differing
+        on customers.source = differing.source and customers.customer_id = differing.customer_id
+    left join single_payments
+        on customers.source = single_payments.source and customers.customer_id = single_payments.customer_id
+    left join document_proofs
+        on customers.source = document_proofs.source and customers.customer_id = document_proofs.customer_id
+    left join revalued on customers.source = revalued.source and customers.customer_id = revalued.customer_id
+),
+
+judged as (
+    select
+        customers.*,
+        case
+            when customers.total_ties and coalesce(customers.ageing_ties, true) then null
+            when customers.total_ties then 'ageing'
+            when customers.ledger_total is null then 'unreadable'
+            when customers.unconverted_count > 0 then 'currency'
+            when proofs.voided_fits then 'deleted_since'
+            when customers.item_count = 0 then 'journal'
+            -- Where a payment and a credit are equal, neither of them is proven.
+            when proofs.payment_fits and not proofs.credit_fits then 'unapplied_payment'
+            when proofs.credit_fits and not proofs.payment_fits then 'credit'
+            when proofs.revalued_fits then 'currency'
+            else 'unknown'
+        end as kind
+    from customers
+    left join proofs on customers.source = proofs.source and customers.customer_id = proofs.customer_id
+),
+
+ours_of_ledgers as (
+    select
+        source,
+        sum(converted_count) as converted_count,
+        sum(unconverted_count) as unconverted_count,
+        sum(case when has_report and not total_ties then 1 else 0 end) as differing_count,
+        {{ total('net_outstanding') }} as net_outstanding,
+        {{ total('difference') }} as difference
+        {%- for name in buckets %},
+        {{ total('net_' ~ name) }} as net_{{ name }}
+        {%- endfor %}
+    from {{ ref('int_receivables__tied') }}
+    group by 1
+),
+
+theirs_of_ledgers as (
+    select
+        source,
+        min(currency) as lowest_currency,
+        max(currency) as currency,
+        max(case when customer_id is null then 1 else 0 end) as has_total,
+        case when max(case when customer_id is null then 1 else 0 end) = 1
+            then max(case when customer_id is null then total end) else sum(total) end as total
+        {%- for name in buckets %},
+        case when max(case when customer_id is null then 1 else 0 end) = 1
+            then max(case when customer_id is null then bucket_{{ name }} end) else sum(bucket_{{ name }}) end
+            as bucket_{{ name }}
+        {%- endfor %}
+    from {{ ref('int_control_totals__unioned') }}
+    where report_date = {{ as_of() }}
+    group by 1
+),
+
+ledgers as (
+    select
+        theirs.source,
+        theirs.total,
+        coalesce(ours.net_outstanding, 0) as net_outstanding,
+        coalesce(ours.net_outstanding, 0) - theirs.total as difference,
+        {{ var('tolerance') }} * coalesce(ours.converted_count, 0) as margin,
+        coalesce(ours.differing_count, 0) as differing_count,
+        coalesce(ours.unconverted_count, 0) as unconverted_count,
+        ours.difference as difference_of_customers,
+        theirs.has_total
+        {%- for name in buckets %},
+        coalesce(ours.net_{{ name }}, 0) as net_{{ name }},
+        theirs.bucket_{{ name }} as ledger_{{ name }}
+        {%- endfor %}
+    from theirs_of_ledgers as theirs
+    left join ours_of_ledgers as ours on theirs.source = ours.source
+    where theirs.lowest_currency = '{{ var("base_currency") }}' and theirs.currency = theirs.lowest_currency
+),
+
+rows_of_both as (
+    select
+        judged.source, 'customer' as level, judged.customer_id,
+        coalesce(named.name, judged.customer_name) as customer_name,
+        case when matched.account_id is not null then matched.account_source end as account_source,
+        matched.account_id,
+        judged.net_outstanding, judged.ledger_total, judged.difference, judged.total_ties, judged.ageing_ties,
+        judged.kind, named.url
+        {%- for name in buckets %}, judged.net_{{ name }}, judged.ledger_{{ name }}{% endfor %}
+    from judged
+    left join {{ ref('int_customers__unioned') }} as named
+        on judged.source = named.source and judged.customer_id = named.customer_id
+    left join {{ ref('int_customers__matched') }} as matched
+        on judged.source = matched.source and judged.customer_id = matched.customer_id and matched.is_first
+    union all
+    select
+        source, 'ledger', null, null, null, null, net_outstanding, total, difference,
+        differing_count = 0 and coalesce({{ within('net_outstanding', 'total', 'margin') }}, false),
+        case when ledger_current is not null then
+            {%- for name in buckets %}
+            {{ within('net_' ~ name, 'ledger_' ~ name, 'margin') }}{{ ' and' if not loop.last }}
+            {%- endfor %}
+        end,
+        case
+            when differing_count > 0 then 'customers'
+            when total is null then 'unreadable'
+            when {{ within('net_outstanding', 'total', 'margin') }} then null
+            when unconverted_count > 0 then 'currency'
+            -- Every customer ties, so no document accounts for what else is in the control account.
+            when has_total = 1 and difference_of_customers is not null
+                and {{ within('difference_of_customers', '0', 'margin') }} then 'journal'
+            else 'unknown'
+        end, null
+        {%- for name in buckets %}, net_{{ name }}, ledger_{{ name }}{% endfor %}
+    from ledgers
+)
+
+select
+    source,
+    level,
+    customer_id,
+    customer_name,
+    account_source,
+    account_id,
+    {{ as_of() }} as report_date,
+    '{{ var("base_currency") }}' as base_currency,
+    cast(net_outstanding as decimal(28,6)) as ours_base,
+    cast(ledger_total as decimal(28,6)) as theirs_base,
+    cast(difference as decimal(28,6)) as difference,
+    total_ties as is_tied,
+    ageing_ties as is_ageing_tied,
+    kind,
+    {%- for name in buckets %}
+    cast(net_{{ name }} as decimal(28,6)) as ours_{{ name }},
+    cast(ledger_{{ name }} as decimal(28,6)) as theirs_{{ name }},
+    {%- endfor %}
+    url
+from rows_of_both

@@ -1,0 +1,147 @@
+"""Invented accounts and the customers that are them under other names, on the models that match and suggest alone.
+
+Everything follows from a seed. A customer shares no id, e-mail or domain with its account unless its kind says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import duckdb
+from dbt.cli.main import dbtRunner
+from raw_rows import columns_of
+
+CRM, BOOKS = "hubspot", "quickbooks"
+PROJECT = Path(__file__).parents[1] / "dbt_project"
+MODELS = ("int_customers__rooted", "int_match_candidates__found", "int_customers__matched", "int_match_suggestions__scored")
+GIVEN = {
+    "int_customers__unioned": "source customer_id name legal_name email domain parent_id currency crm_account_id url",
+    "int_accounts__unioned": "source account_id name domain email url",
+    "int_contacts__unioned": "source account_id email",
+    "int_account_customer_ids__unioned": "source account_id ledger customer_id",
+}
+STEMS = ("brel", "cor", "dan", "fen", "gal", "har", "jun", "kest", "lor", "mar", "nor", "pel", "quil", "rost", "sav", "tor", "ulm", "ver",
+         "wex", "yar", "zol", "asp", "blan", "crest", "drov", "elm", "falk", "grim", "hest", "ivor")  # fmt: skip
+ENDS = ("ia", "on", "eth", "ova", "ham", "wick", "stad", "mere", "ford", "ley", "ano", "berg", "aire", "ux", "inger", "holm")
+TRADES = ("Foods", "Logistics", "Systems", "Consulting", "Textiles", "Energy", "Media", "Robotics", "Pharma", "Interiors", "Marine",
+          "Ceramics", "Dental", "Software", "Steel", "Gardens", "Shipping", "Bakery", "Optics", "Travel")  # fmt: skip
+PLACES = ("North", "South", "Berlin", "Lyon", "Texas", "Oslo", "Porto", "Kyoto")
+FORMS = ("Inc.", "LLC", "Ltd", "GmbH", "GmbH & Co. KG", "S.A.", "S.p.A.", "AB", "A/S", "Oy", "B.V.", "N.V.", "Sp. z o.o.", "S.r.l.",
+         "Pty Ltd", "Pte. Ltd.", "K.K.", "d.o.o.", "s.r.o.", "Kft.", "S.A. de C.V.", "Ltda.", "SAS", "Sdn. Bhd.", "PLC")  # fmt: skip
+ACCENTS = str.maketrans({"a": "á", "e": "é", "o": "ö", "u": "ü", "i": "í"})
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A customer, the account that it is, and how its name differs; `domain` is that of both, where they share one."""
+
+    customer_id: str
+    account_id: str
+    kind: str
+    account_name: str
+    customer_name: str
+    domain: str | None = None
+
+
+def account_names(count: int, dice: Random) -> list[str]:
+    """Distinct names of two words or of three; the rest of the words are shared by many."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        first = dice.choice(STEMS).title() + dice.choice(ENDS)
+        second = dice.choice(STEMS).title() + dice.choice(ENDS) if dice.random() < 0.35 else ""
+        place = dice.choice(PLACES) if dice.random() < 0.15 else ""
+        found[" ".join(part for part in (first, second and f"& {second}", dice.choice(TRADES), place) if part)] = None
+    return list(found)
+
+
+def _misspelt(name: str, dice: Random) -> str:
+    """One letter of the name dropped, doubled, exchanged with its neighbour, or another."""
+    at = dice.choice([i for i in range(1, len(name) - 1) if name[i].isalpha() and name[i + 1].isalpha()])
+    kind = dice.randrange(4)
+    return name[:at] + ("", name[at] * 2, name[at + 1] + name[at], dice.choice("aeinrst"))[kind] + name[at + (2 if kind == 2 else 1):]
+
+
+KINDS: dict[str, Callable[[str, Random], str]] = {
+    "legal form": lambda name, dice: f"{name} {dice.choice(FORMS)}",
+    "other case": lambda name, dice: f"{name.upper()}, {dice.choice(FORMS).upper()}",
+    "accents": lambda name, dice: name.translate(ACCENTS),
+    "the and and": lambda name, dice: f"The {name.replace('&', 'and')} Company",
+    "punctuation": lambda name, dice: f"{name.replace(' ', '-')}.",
+    "no spaces": lambda name, dice: name.replace(" & ", " ").replace(" ", ""),
+    "turned round": lambda name, dice: ", ".join(reversed(name.replace(" & ", " ").split(" ", 1))),
+    "misspelt": lambda name, dice: _misspelt(name, dice),
+    "misspelt with a form": lambda name, dice: f"{_misspelt(name, dice)} {dice.choice(FORMS)}",
+    "branch": lambda name, dice: f"{name} {dice.choice(('Group', 'Holding', 'International', 'Europe'))}",
+}  # fmt: skip
+
+
+def plant(accounts: int, customers: int, seed: int) -> tuple[list[tuple[str, str]], list[Planted]]:
+    """(account id, name) of every account, and one customer of another name for each of `customers` of them."""
+    dice = Random(f"names:{seed}")
+    rows = [(f"a{number}", name) for number, name in enumerate(account_names(accounts, dice))]
+    chosen = dice.sample(rows, customers)
+    kinds = list(KINDS)
+    # Every third pair shares a domain of its own, and a sister company is on it too; every seventh is at a free-mail provider.
+    return rows, [
+        Planted(f"c{number}", account_id, kinds[number % len(kinds)], name, KINDS[kinds[number % len(kinds)]](name, dice),
+                f"{account_id}.example" if number % 3 == 0 else "gmail.com" if number % 7 == 0 else None)
+        for number, (account_id, name) in enumerate(chosen)
+    ]
+
+
+def sisters(planted: list[Planted], taken: set[str], seed: int) -> list[tuple[str, str, str]]:
+    """(account id, name, domain) of another company on each shared domain, under a name that no other account has."""
+    owned = [one for one in planted if one.domain and one.domain != "gmail.com"]
+    free = [name for name in account_names(4 * len(owned) or 1, Random(f"sisters:{seed}")) if name not in taken]
+    return [(f"{one.account_id}-sister", name, one.domain) for one, name in zip(owned, free, strict=False)]
+
+
+def warehouse(path: Path, accounts: list[tuple[str, str]], customers: list[Planted], strangers: list[str], seed: int = 7) -> None:
+    """A warehouse with the tables that the models read: nothing but names, and the domains of those that share one."""
+    domains = {one.account_id: one.domain for one in customers}
+    more = sisters(customers, {name for _, name in accounts}, seed)
+    tables: dict[str, list[tuple[str | None, ...]]] = {
+        "int_accounts__unioned": [*((CRM, one, name, domains.get(one), None, None) for one, name in accounts),
+                                  *((CRM, one, name, domain, None, None) for one, name, domain in more)],
+        "int_customers__unioned": [(BOOKS, one, name, None, None, domain, *[None] * 4) for one, name, domain in
+                                   [*((one.customer_id, one.customer_name, one.domain) for one in customers),
+                                    *((f"s{number}", name, None) for number, name in enumerate(strangers))]],
+    }  # fmt: skip
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create schema intermediate")
+        connection.execute("create schema raw_crossfoot")
+        for name, columns in GIVEN.items():
+            connection.execute(f"create table intermediate.{name} ({', '.join(f'{column} varchar' for column in columns.split())})")
+            rows = tables.get(name, [])
+            for start in range(0, len(rows), 5000):
+                part = rows[start : start + 5000]
+                marks = ", ".join(f"({', '.join('?' * len(columns.split()))})" for _ in part)
+                connection.execute(f"insert into intermediate.{name} values {marks}", [value for row in part for value in row])
+        decisions = ", ".join(f'"{column}" {kind}' for column, kind in columns_of("raw_crossfoot.decisions").items())
+        connection.execute(f"create table raw_crossfoot.decisions ({decisions})")
+
+
+def build(path: Path, scratch: Path, models: tuple[str, ...] = MODELS) -> dict[str, float]:
+    """Runs the models; seconds by model. Raises AssertionError with dbt's message."""
+    os.environ["CROSSFOOT_WAREHOUSE"] = str(path)
+    variables = {"as_of": "2026-06-30", "known_at": "2026-07-01T02:00:00+00:00", "crms": [CRM], "ledgers": [BOOKS]}
+    result = dbtRunner().invoke(
+        ["run", "--select", *models, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(variables),
+         "--target-path", str(scratch / "target"), "--log-path", str(scratch / "logs"), "--quiet"]
+    )  # fmt: skip
+    assert result.success, [(row.node.name, row.message) for row in result.result or ()] or result.exception
+    return {row.node.name: row.execution_time for row in result.result}
+
+
+def first_suggestions(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(customer id, account id, matched or suggested) of whatever came first for each customer."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        yield from connection.execute(
+            "select customer_id, account_id, 'matched' from intermediate.int_customers__matched where account_id is not null "
+            "union all select customer_id, account_id, 'suggested' from intermediate.int_match_suggestions__scored where place = 1"
+        ).fetchall()
