@@ -63,7 +63,7 @@ class Night:
 
     @property
     def policy(self) -> WritebackPolicy:
-        chosen = self.settings.values["writeback"]
+        chosen, ledgers = self.settings.values["writeback"], self.settings.get("vendors", "ledgers")
         strange = [name for name in {**chosen["field_policies"], **chosen["null_policies"]}
                    if name.rpartition(".")[2] not in FIELD_NAMES]
         if strange:
@@ -72,6 +72,7 @@ class Night:
         return WritebackPolicy(
             mode=chosen["mode"], max_change_share=chosen["max_change_share"], field_policies=chosen["field_policies"],
             null_policies=chosen["null_policies"], overdue_tasks=chosen["overdue_tasks"],
+            ledger=ledgers[0] if len(ledgers) == 1 else None,
         )
 
 

@@ -7,6 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from pipelines.money import USUAL, minor_units
+
 if TYPE_CHECKING:  # `crossfoot status` shows these lines and has a second for it
     from pipelines.settings import Settings
 
@@ -51,9 +53,10 @@ class Certificate:
 
     def document(self) -> dict[str, Any]:
         """The certificate as plain JSON values; the largest differences by customer, and how many there are."""
-        amounts = {name: None if value is None else f"{value:.2f}"
+        digits = minor_units().get(self.currency, USUAL)
+        amounts = {name: None if value is None else f"{value:.{digits}f}"
                    for name, value in (("ours", self.ours), ("theirs", self.theirs), ("difference", self.difference))}
-        shown = [{"customer": one.customer_id, "name": one.name, "difference": None if one.amount is None else f"{one.amount:.2f}",
+        shown = [{"customer": one.customer_id, "name": one.name, "difference": None if one.amount is None else f"{one.amount:.{digits}f}",
                   "kind": one.kind} for one in self.differing[:MAX_CUSTOMERS]]
         return {
             "state": self.state, "report_date": self.report_date and self.report_date.isoformat(), "currency": self.currency,

@@ -34,7 +34,8 @@ from pipelines.writeback.apply import ApplyResult
 from pipelines.writeback.plan import Plan
 
 OBJECTS = f"/crm/objects/{VERSION}"
-FIELDS = {"companies": ACCOUNT_FIELDS, "deals": DEAL_FIELDS}
+# Fields whose whole value is Crossfoot's; ids are kept by people too.
+FIELDS = {"companies": tuple(field for field in ACCOUNT_FIELDS if field.type != "ids"), "deals": DEAL_FIELDS}
 FAST = '[network]\nattempts = 2\nretry_base_seconds = 0.001\ntimeout_seconds = 20\n'
 SANDBOX_SECRETS = tuple(secret.sandbox for card in VENDORS.values() for secret in card.secrets if "token" in secret.name or
                         "secret" in secret.name)

@@ -61,7 +61,7 @@ TABLES: Mapping[str, str] = {
     "raw_quickbooks.refund_receipts": "id doc_number txn_date:date customer_id currency exchange_rate:rate total:money "
     "tax:money private_note sync_token url modified_at:moment",
     "raw_quickbooks.terms": "id name due_days:int active:bool modified_at:moment",
-    "raw_quickbooks.preferences": "id company_name home_currency multicurrency:bool",
+    "raw_quickbooks.preferences": "id company_name home_currency multicurrency:bool book_close_date:date",
     "raw_quickbooks.exchange_rates": "id source_currency target_currency rate:rate as_of:date modified_at:moment",
     "raw_quickbooks.aged_receivables": "customer_id customer_name bucket_current:money bucket_1_30:money "
     "bucket_31_60:money bucket_61_90:money bucket_91_plus:money total:money report_date:date",

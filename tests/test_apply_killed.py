@@ -27,6 +27,7 @@ from sandbox_fixture import TOKEN, Portal, control, running_sandbox
 from pipelines import night as steps
 from pipelines.http import Api, Bearer, Response
 from pipelines.sandbox.world import Sold, World
+from pipelines.vendors.crm_types import ACCOUNT_FIELDS
 from pipelines.vendors.hubspot.crm import HubSpotCrm
 from pipelines.vendors.hubspot.sandbox import Sandbox
 from pipelines.writeback import setup
@@ -112,7 +113,7 @@ def small_world() -> World:
 
 
 def company(record_id: str, status: str, **values: str | None) -> DesiredRecord:
-    known = {field.name: None for field in FIELDS["companies"]} | {"financial_status": status, "days_overdue": "0"} | values
+    known = {field.name: None for field in ACCOUNT_FIELDS} | {"financial_status": status, "days_overdue": "0"} | values
     return DesiredRecord("hubspot", "companies", record_id, known, account=f"Company {record_id}", account_id=record_id)
 
 

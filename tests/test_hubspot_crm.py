@@ -13,7 +13,6 @@ from pipelines.http import ApiError, ConnectionLost, Response
 from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
-    SETUP_ONLY_FIELDS,
     BatchRefused,
     FieldsMissing,
     Outcome,
@@ -202,7 +201,7 @@ def test_a_batch_that_hubspot_would_refuse_is_never_sent(updates):
 def test_setup_shows_and_creates_the_missing_properties_in_a_group_of_their_own():
     there = [{"name": "domain", "type": "string"}, {"name": "crossfoot_days_overdue", "type": "number"}]
     all_deals = [{"name": f"crossfoot_{field.name}", "type": _type(field)} for field in DEAL_FIELDS]
-    missing = [field for field in ACCOUNT_FIELDS + SETUP_ONLY_FIELDS if field.name != "days_overdue"]
+    missing = [field for field in ACCOUNT_FIELDS if field.name != "days_overdue"]
     created = {"results": [{"name": f"crossfoot_{field.name}"} for field in missing]}
     crm, api = scripted({"results": there}, {"results": all_deals}, {"results": [{"name": "companyinformation"}]}, {}, (201, created))
     assert setup.create(crm) == {"companies": missing}
@@ -214,18 +213,20 @@ def test_setup_shows_and_creates_the_missing_properties_in_a_group_of_their_own(
         "crossfoot_financial_status", "Financial Status", "enumeration", "select", "crossfoot",
     )
     assert [option["value"] for option in status["options"]] == ["No Invoices", "Credit Hold", "Overdue", "Current"]
-    assert batch[2]["inputs"][-1]["name"] == "crossfoot_customer_ids"
+    ids = batch[2]["inputs"][-2]
+    assert (ids["name"], ids["type"], ids["fieldType"]) == ("crossfoot_customer_ids", "string", "text")
 
 
 def _type(field):
-    return {"enumeration": "enumeration", "text": "string", "datetime": "datetime", "date": "date"}.get(field.type, "number")
+    types = {"enumeration": "enumeration", "text": "string", "ids": "string", "datetime": "datetime", "date": "date"}
+    return types.get(field.type, "number")
 
 
 def test_setup_has_nothing_to_do_when_everything_is_there():
     def answer(fields):
         return {"results": [{"name": f"crossfoot_{field.name}", "type": _type(field)} for field in fields]}
 
-    crm, _ = scripted(answer(ACCOUNT_FIELDS + SETUP_ONLY_FIELDS), answer(DEAL_FIELDS))
+    crm, _ = scripted(answer(ACCOUNT_FIELDS), answer(DEAL_FIELDS))
     assert setup.create(crm) == {}
 
 

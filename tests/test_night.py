@@ -299,7 +299,9 @@ def test_a_past_night_calls_no_vendor_writes_nothing_and_gives_the_same_marts(st
     assert story.replay_calls == []
     assert any("replay" in reason for reason in story.replay_blocks)
     assert story.replay_plan.blocks
-    assert story.replay_exports.keys() == {"account_status", "fct_deals", "fct_invoices", "fct_payments", "fct_deal_reconciliation"}
+    assert story.replay_exports.keys() == {
+        "account_status", "fct_deals", "fct_invoices", "fct_payments", "fct_deal_reconciliation", "fct_deal_variance_bridge",
+        "fct_realised_fx"}
     for name, text in story.first.exports.items():
         assert story.replay_exports[name].encode() == text.encode(), name
     assert story.first.exports != story.second.exports

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from fake_crm import FREE, SMALL, company
 
-from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, canonical, same, to_text
+from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, IDS_LENGTH, canonical, merged_ids, same, to_text
 from pipelines.writeback.plan import (
     Hold,
     PlanFileError,
@@ -72,6 +72,8 @@ def test_a_quiet_night_has_an_empty_plan_although_the_time_moved_on():
         ("datetime", "2026-03-31T02:00:00Z", "2026-03-31T04:00:00.000+02:00", True),
         ("datetime", "2026-03-31T02:00:00Z", "2026-03-31T02:00:01Z", False),
         ("text", "a", "A", False),
+        ("ids", "quickbooks:58; xero:a", "Xero: a;quickbooks:58;", True),
+        ("ids", "quickbooks:58", "quickbooks:58; quickbooks:60", False),
         ("money", "about 5", "about 5", True),
         ("money", None, "0", False),
         ("money", None, None, True),
@@ -151,6 +153,71 @@ def test_with_the_policy_ours_a_persons_edit_is_overwritten(name):
 def test_our_own_value_is_overwritten_even_when_the_crm_spells_it_otherwise():
     plan = plan_of([company("acme", total="5")], {"acme": {"total_outstanding": "7.00"}}, {("acme", "total_outstanding"): "7"})
     assert changed(plan)["acme", "total_outstanding"] == ("7.00", "5")
+
+
+@pytest.mark.parametrize(
+    ("live", "wished", "merged"),
+    [
+        (None, None, None),
+        (" 7 ;;books:8", None, " 7 ;;books:8"),
+        (None, "+books:58", "books:58"),
+        ("other:1; 7", "+books:58; +other:2", "other:1; 7; books:58; other:2"),
+        ("Books: 58 ;x", "+books:58", "Books: 58 ;x"),
+        ("58", "+books:58", "58"),
+        ("58", "+other:58", "58; other:58"),
+        ("58; books:60; other:58", "-books:58", "books:60; other:58"),
+        ("books:58", "-books:58", None),
+        ("books:58", "-books:58; +books:60", "books:60"),
+        ("books:60", "-books:58", "books:60"),
+        (None, "-books:58", None),
+    ],
+)
+def test_ids_are_merged_with_what_people_stored(live, wished, merged):
+    assert merged_ids(live, wished, "books") == merged
+    assert merged_ids(merged, wished, "books") == merged  # once done, nothing is left to do
+
+
+def test_an_id_without_a_ledger_means_none_where_there_are_several():
+    assert merged_ids("58", "+books:58") == "58; books:58"
+    assert merged_ids("58; books:58", "-books:58") == "58"
+    with pytest.raises(ValueError, match="'books:58' says neither"):
+        merged_ids(None, "books:58")
+
+
+def ids_plan(live, wished, ours=None, policy=FREE, **more):
+    """A plan for one account whose ids hold `live`, where the model wishes for `wished` and Crossfoot last wrote `ours`."""
+    record = company("acme", **more)
+    record = dataclasses.replace(record, values={**record.values, "customer_ids": wished})
+    current = {record.key: {**record.values, "customer_ids": live}}
+    written = {} if ours is None else {(*record.key, "customer_ids"): ours}
+    return make_plan([record], current, written, {("hubspot", "companies"): (*SMALL, IDS)}, policy)
+
+
+IDS = next(field for field in ACCOUNT_FIELDS if field.type == "ids")
+
+
+def test_a_confirmed_id_joins_those_that_people_stored_and_only_once():
+    without, along = "person:1", "person:1; books:58"
+    assert changed(ids_plan(without, "+books:58")) == {("acme", "customer_ids"): (without, along)}
+    assert changed(ids_plan(along, "-books:58", along)) == {("acme", "customer_ids"): (along, without)}
+    for quiet in (ids_plan("books:58", "+books:58"), ids_plan("person:1", None), ids_plan("person:1", "-books:58", "books:58")):
+        assert quiet.size == 0 and quiet.holds == ()
+    one_ledger = dataclasses.replace(FREE, ledger="books")
+    assert ids_plan("58", "+books:58", policy=one_ledger).size == 0
+
+
+def test_an_id_that_a_person_took_out_is_not_put_back():
+    plan = ids_plan("person:1", "+books:58", "person:1; books:58")
+    assert plan.size == 0 and "a person took out books:58, which Crossfoot had written" in reasons(plan)["acme", "customer_ids"]
+    assert ids_plan("person:1; books:9", "+books:60", "person:1; books:58").size == 1  # what is wished for was never written
+    ours = dataclasses.replace(FREE, field_policies={"customer_ids": "ours"})
+    assert ids_plan("person:1", "+books:58", "person:1; books:58", ours).size == 1
+
+
+def test_ids_of_a_doubtful_account_and_more_than_a_field_keeps_are_held_back():
+    assert reasons(ids_plan(None, "+books:58", hold_reason="stale"))["acme", "customer_ids"] == "stale"
+    full = "x" * IDS_LENGTH
+    assert "it would be 265 characters long" in reasons(ids_plan(full, "+books:58"))["acme", "customer_ids"]
 
 
 def test_null_clears_the_field_unless_its_policy_keeps_it():
@@ -294,6 +361,6 @@ def test_the_table_shows_changes_and_holds():
 
 
 def test_every_field_has_a_label_and_a_canonical_type():
-    assert len({field.label for field in ACCOUNT_FIELDS}) == len(ACCOUNT_FIELDS) == 15
+    assert len({field.label for field in ACCOUNT_FIELDS}) == len(ACCOUNT_FIELDS) == 16
     assert canonical("money", "12.50") == "12.5"
     assert Hold("hubspot", "companies", "1", None, None, None, "x").account == ""

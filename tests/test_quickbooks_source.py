@@ -214,7 +214,8 @@ def test_every_record_lands_with_the_worlds_amounts(first_night):
         one.id: one.amount for one in world.refunds.values()
     }
     assert {row["id"]: row["due_days"] for row in found["terms"]} == {one.id: one.days for one in world.terms.values()}
-    assert [(row["home_currency"], row["multicurrency"]) for row in found["preferences"]] == [("USD", True)]
+    assert [(row["home_currency"], row["multicurrency"], row["book_close_date"]) for row in found["preferences"]] == [
+        ("USD", True, date(2024, 12, 31))]
     assert len(found["exchange_rates"]) == len({row["id"] for row in found["exchange_rates"]}) == len(world.rates)
 
 

@@ -116,6 +116,7 @@ def test_the_organisation_and_its_currency():
     (organisation,) = recorded("Organisation")["Organisations"]
     found = rows.organisation_row(organisation, ORGANISATION.id)
     assert (found["base_currency"], found["country"], found["short_code"], found["_problem"]) == ("NZD", "NZ", "!mBdtL", None)
+    assert (found["period_lock_date"], found["end_of_year_lock_date"]) == (date(2018, 12, 31), date(2018, 12, 31))
     assert rows.currency_row(recorded("Currencies")["Currencies"][0], ORGANISATION)["code"] == "NZD"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -233,9 +232,20 @@ def held(house) -> set[str]:
     return {row["account_id"] for row in house.rows("SELECT account_id FROM marts.account_status WHERE hold_reason = ?", HOLD)}
 
 
+def stored_ids(house, account_id: str) -> str | None:
+    """The accounting customer ids that the CRM itself holds for an account."""
+    (crm,) = house.crms.values()
+    return crm.read("companies", [account_id], ["customer_ids"])[account_id]["customer_ids"]
+
+
+def ids_changed(plan) -> list[tuple[str, str | None, str | None]]:
+    return [(change.record_id, change.before, change.after) for change in plan.changes if change.field == "customer_ids"]
+
+
 def test_an_answer_matches_the_customer_and_a_revocation_asks_again(house, monkeypatch, capsys):
     for path in house.data.glob("journal.sqlite*"):
         path.unlink()
+    house.create_fields()
     here = ("--config", house.folder / "crossfoot.toml", "--data-dir", house.data)
     monkeypatch.setenv("CROSSFOOT_SANDBOX_URL", house.url)
     night = house.built_night()
@@ -247,8 +257,14 @@ def test_an_answer_matches_the_customer_and_a_revocation_asks_again(house, monke
     yes, no = ambiguous(rows)
     customer, accounts = yes["right_id"], {yes["left_id"], no["left_id"]}
     assert accounts <= held(house)
+    # A customer that no account was found for, and an account that stores another one already.
+    stranger = next(row for row in rows if row["kind"] == "match" and not row["left_id"])
+    client = house.rows("SELECT account_id FROM marts.account_status INNER JOIN marts.dim_accounts USING (source, account_id) "
+                        "WHERE hold_reason IS NULL AND customer_ids IS NOT NULL ORDER BY 1")[0]["account_id"]
+    people_stored = stored_ids(house, client)
+    assert people_stored
 
-    write(path, [answered(yes, "same", "owner says so")])
+    write(path, [answered(yes, "same", "owner says so"), answered(stranger | {"left_id": client}, "same", "they merged")])
     done = night_fixture.command_here(monkeypatch, capsys, *here, "--json", "review", "import", path, "--by", "Ann")
     assert done.code == 0, done.err
     house.build(night, tests=False)
@@ -257,13 +273,30 @@ def test_an_answer_matches_the_customer_and_a_revocation_asks_again(house, monke
     assert not accounts & held(house)
     assert not house.rows("SELECT 1 FROM marts.rpt_match_review WHERE right_id = ? AND kind = 'match'", customer)
 
-    decision = done.json["imported"][0]["id"]
+    # What a person stored already is not written again; the other one joins what is there, until it is rolled back.
+    both = f"{people_stored}; quickbooks:{stranger['right_id']}"
+    told = house.write(night)
+    assert ids_changed(told.plan) == [(client, people_stored, both)] and told.applied.rejected == 0
+    assert stored_ids(house, client) == both and house.write(night).plan.changes == ()
+    steps.roll_back(night, told.applied.run_id)
+    assert stored_ids(house, client) == people_stored
+    assert house.write(night).applied.status == "complete" and stored_ids(house, client) == both
+
+    ids = [decision["id"] for decision in done.json["imported"]]
     listed = night_fixture.command_here(monkeypatch, capsys, *here, "review", "list")
-    assert decision in listed.out and "owner says so" in listed.out
-    assert night_fixture.command_here(monkeypatch, capsys, *here, "review", "revoke", decision, "--by", "Bob").code == 0
-    again = night_fixture.command_here(monkeypatch, capsys, *here, "review", "revoke", decision, "--by", "Bob")
+    assert ids[0] in listed.out and "owner says so" in listed.out
+    for decision in ids:
+        assert night_fixture.command_here(monkeypatch, capsys, *here, "review", "revoke", decision, "--by", "Bob").code == 0
+    again = night_fixture.command_here(monkeypatch, capsys, *here, "review", "revoke", ids[0], "--by", "Bob")
     assert again.code == 2 and "is not in force" in again.err
-    house.build(replace(night, known_at=night.known_at.replace(second=59)), tests=False)
+    house.advance()
+    after = house.whole_night(tests=False)
     assert of_customer(house, customer)["match_outcome"] == "ambiguous"
     assert accounts <= held(house)
     assert steps.built(house.settings).complete
+    # The CRM still held our id when this night read it, and it answered nothing; now it is gone, and what people stored stays.
+    assert house.rows("SELECT wish FROM intermediate.int_account_customer_ids__decided WHERE account_id = ? AND customer_id = ?",
+                      client, stranger["right_id"]) == [{"wish": "-"}]
+    assert of_customer(house, stranger["right_id"])["match_outcome"] == "unmatched"
+    assert ids_changed(after.plan) == [(client, both, people_stored)] and stored_ids(house, client) == people_stored
+    assert house.write(after.night).plan.changes == ()

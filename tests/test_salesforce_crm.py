@@ -22,7 +22,6 @@ from pipelines.sandbox.world import make_world
 from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
-    SETUP_ONLY_FIELDS,
     BatchRefused,
     Field,
     FieldsMissing,
@@ -44,7 +43,7 @@ from pipelines.writeback.plan import DesiredRecord, WritebackPolicy
 from pipelines.writeback.rollback import rollback
 
 RECORDED = Path(__file__).parents[1].parent / "shared" / "recorded" / "salesforce"
-FIELDS = {field.name: field for field in ACCOUNT_FIELDS + DEAL_FIELDS + SETUP_ONLY_FIELDS}
+FIELDS = {field.name: field for field in ACCOUNT_FIELDS + DEAL_FIELDS}
 ACME, BLUE, CORE, DEAL = "001000000000001AAA", "001000000000002AAA", "001000000000003AAA", "006000000000001AAA"
 TASK, OWNER = "00T000000000009AAA", "005000000000007AAA"
 LOCKED = ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
@@ -397,7 +396,7 @@ def test_fields_that_are_invisible_or_read_only_are_missing():
     seen = described("opportunities", *DEAL_FIELDS[1:])
     seen["fields"][1]["updateable"] = False
     assert scripted(seen)[0].missing_fields("opportunities") == list(DEAL_FIELDS[:2])
-    assert scripted(described("accounts", *ACCOUNT_FIELDS))[0].missing_fields("accounts") == list(SETUP_ONLY_FIELDS)
+    assert scripted(described("accounts", *ACCOUNT_FIELDS[1:]))[0].missing_fields("accounts") == [ACCOUNT_FIELDS[0]]
 
 
 @pytest.mark.parametrize(
@@ -503,7 +502,7 @@ def test_nothing_to_create_is_no_call():
 
 def test_the_package_holds_every_field_once_and_is_escaped():
     odd = Field("odd_one", 'A & B <"C">', "enumeration", options=("x < y", "a & b"), description="<script>")
-    files = metadata.package({"accounts": [*ACCOUNT_FIELDS, *SETUP_ONLY_FIELDS, odd], "opportunities": DEAL_FIELDS})
+    files = metadata.package({"accounts": [*ACCOUNT_FIELDS, odd], "opportunities": DEAL_FIELDS})
     assert sorted(files) == [
         "objects/Account.object", "objects/Opportunity.object", "package.xml", "permissionsets/Crossfoot.permissionset",
     ]
@@ -512,14 +511,14 @@ def test_the_package_holds_every_field_once_and_is_escaped():
     account = trees["objects/Account.object"]
     assert account.tag == f"{{{metadata.NAMESPACE}}}CustomObject"
     names = [element.text for element in account.findall("m:fields/m:fullName", space)]
-    assert names == [metadata.api_name(field) for field in (*ACCOUNT_FIELDS, *SETUP_ONLY_FIELDS, odd)]
+    assert names == [metadata.api_name(field) for field in (*ACCOUNT_FIELDS, odd)]
     last = account.findall("m:fields", space)[-1]
     assert (last.findtext("m:label", None, space), last.findtext("m:description", None, space)) == ('A & B <"C">', "<script>")
     values = last.findall("m:valueSet/m:valueSetDefinition/m:value/m:fullName", space)
     assert [value.text for value in values] == ["x < y", "a & b"] and last.findtext("m:valueSet/m:restricted", None, space) == "true"
     members = [element.text for element in trees["package.xml"].findall("m:types/m:members", space)]
     opened = [element.text for element in trees["permissionsets/Crossfoot.permissionset"].findall("m:fieldPermissions/m:field", space)]
-    assert members == [*opened, "Crossfoot"] and len(set(members)) == len(ACCOUNT_FIELDS) + 2 + len(DEAL_FIELDS) + 1
+    assert members == [*opened, "Crossfoot"] and len(set(members)) == len(ACCOUNT_FIELDS) + 1 + len(DEAL_FIELDS) + 1
     assert trees["package.xml"].findtext("m:version", None, space) == "68.0"
 
 
@@ -673,14 +672,15 @@ def live(org, sobject):
 def test_setup_shows_and_creates_the_fields_and_is_harmless_when_run_again(bare):
     assert {name: len(fields) for name, fields in setup.missing(bare.crm).items()} == {"accounts": 15, "opportunities": 7}
     account = live(bare, "Account")[0]
-    assert set(bare.read("accounts", [account])[account].values()) == {None}
-    setup.create(bare.crm)
+    there = bare.read("accounts", [account])[account]
+    assert {name for name, value in there.items() if value is not None} == {"customer_ids"}  # this one people made themselves
+    made = setup.create(bare.crm)
     assert setup.missing(bare.crm) == {}
     bare.crm.update("accounts", [update(account, days_overdue="9")])
     assert bare.read("accounts", [account])[account]["days_overdue"] == "9"
     before = bare.rows("SELECT Id FROM FieldPermissions")
     assert setup.create(bare.crm) == {}
-    for name, fields in bare.crm.objects.items():
+    for name, fields in made.items():
         bare.crm.create_fields(name, fields)
     assert bare.rows("SELECT Id FROM FieldPermissions") == before and len(before) == 22
     assert len(bare.rows("SELECT Id FROM PermissionSet")) == len(bare.rows("SELECT Id FROM PermissionSetAssignment")) == 1
@@ -718,7 +718,8 @@ ACCOUNT_VALUES = {
     "financial_status": "Credit Hold", "days_overdue": "41", "total_outstanding": "1234567890123.45", "overdue_amount": "0.1",
     "overdue_invoices": "0", "unapplied_credit": "-12.5", "last_invoice_date": "2026-03-31", "last_invoice_amount": "99999.99",
     "last_invoice_status": "Partially Paid", "last_payment_date": None, "credit_status": "Credit Note Open",
-    "invoiced_to_date": "1200", "collected_to_date": "0", "average_days_to_pay": "33.3", "financials_as_of": "2026-06-30T02:00:00Z",
+    "invoiced_to_date": "1200", "collected_to_date": "0", "average_days_to_pay": "33.3", "customer_ids": "+books:58",
+    "financials_as_of": "2026-06-30T02:00:00Z",
 }
 DEAL_VALUES = {
     "reconciliation_status": "Review", "variance_cause": "O'Neill \\ \"quoted\" <b>", "contracted_amount": "1500",
@@ -846,6 +847,7 @@ def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):
     night, now, holder = date(2026, 6, 30), datetime(2026, 6, 30, 22, tzinfo=UTC), Holder("one")
     journal, crms, free = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}"), {"salesforce": org.crm}, WritebackPolicy("apply", Decimal(1))
     accounts, deals, owner = live(org, "Account")[:3], live(org, "Opportunity")[:2], live(org, "User")[0]
+    before = org.read("accounts", accounts)
     desired = [DesiredRecord("salesforce", "accounts", id, ACCOUNT_VALUES, account_id=id, owner_id=owner) for id in accounts]
     desired += [DesiredRecord("salesforce", "opportunities", id, DEAL_VALUES, account_id=accounts[0]) for id in deals]
 
@@ -854,12 +856,14 @@ def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):
 
     org.fault("reset_after", match="composite/sobjects", method="PATCH")
     result = apply_plan(plan(), crms, journal, Run("one", "nightly", night, now), now=lambda: now, holder=holder)
-    assert (result.status, result.written) == ("complete", 3 * 14 + 2 * 6 + 3)
+    assert (result.status, result.written) == ("complete", 3 * 15 + 2 * 6 + 3)
+    assert {one["customer_ids"] for one in org.read("accounts", accounts).values()} == {
+        "; ".join(filter(None, (one["customer_ids"], "books:58"))) for one in before.values()}
     assert plan().size == 0
     assert len({row["Id"] for row in org.rows("SELECT Id FROM Task")}) == 3
     undone = rollback(crms, journal, free, Run("two", "rollback", night, now, rollback_of="one"), now=lambda: now, holder=Holder("two"))
     assert (undone.status, undone.written) == ("complete", result.written)
-    assert {value for values in org.read("accounts", accounts).values() for value in values.values()} == {None}
+    assert org.read("accounts", accounts) == before
     assert org.rows("SELECT Id FROM Task") == []
     journal.close()
 

@@ -208,6 +208,12 @@ def test_a_snapshot_that_landed_twice_counts_once_and_an_older_one_not(tmp_path:
     assert len(night.rows("select * from staging.stg_salesforce__rates")) == 4
 
 
+def test_the_unit_tests_of_the_models(night: Night) -> None:
+    units = night.dbt("test", "--select", "path:models/staging/salesforce,test_type:unit", unit_tests=True)
+    assert units.success, messages_of(units)
+    assert len(units.result.results) > 0
+
+
 UNKNOWN = ("salesforce deals.stage unknown: Gone Fishing", "salesforce deal_lines.billing_frequency unknown: fortnightly")
 
 

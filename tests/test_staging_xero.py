@@ -12,7 +12,7 @@ from staging_fixture import AS_OF, NIGHT, StagingNight, messages_of
 
 from pipelines.vendors.xero.source import TABLES
 
-WHOLE = ("path:models/staging/xero", "assert_every_term_and_type_is_known")
+WHOLE = ("iso_currencies", "path:models/staging/xero", "assert_every_term_and_type_is_known")
 
 
 def day(text: str) -> date:
@@ -381,3 +381,10 @@ def test_no_rows_are_no_problem(tmp_path: Path) -> None:
     night = Night(tmp_path)
     night.build(*WHOLE)
     assert night.rows("select count(*) from staging.stg_xero__control_totals") == [(0,)]
+
+
+def test_the_unit_tests_of_the_models(night: Night) -> None:
+    units = night.dbt("test", "--select", "path:models/staging/xero,test_type:unit", unit_tests=True)
+    assert units.success, messages_of(units)
+    assert {row.node.tested_node_unique_id.rpartition("__")[2] for row in units.result.results} >= {
+        "document_lines", "control_totals", "closing_dates"}

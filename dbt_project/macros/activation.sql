@@ -7,6 +7,14 @@
 {% macro activate_accounts(slug) %}
 with base_currency as (
     select minor_units from {{ ref('iso_currencies') }} where code = '{{ var("base_currency") }}'
+),
+
+-- Which ids to add and to take away; what else is stored there is people's and known only when it is read.
+customer_ids as (
+    select account_id, {{ list_of("wish || ledger || ':' || customer_id", '; ') }} as wishes
+    from {{ ref('int_account_customer_ids__decided') }}
+    where source = '{{ slug }}' and wish is not null
+    group by 1
 )
 
 select
@@ -28,11 +36,13 @@ select
     {{ round_money('statuses.invoiced_to_date', 'base_currency.minor_units') }} as invoiced_to_date,
     {{ round_money('statuses.collected_to_date', 'base_currency.minor_units') }} as collected_to_date,
     statuses.average_days_to_pay,
+    customer_ids.wishes as customer_ids,
     statuses.financials_as_of,
     statuses.owner_id,
     statuses.account_name
 from {{ ref('account_status') }} as statuses
 left join base_currency on true
+left join customer_ids on statuses.account_id = customer_ids.account_id
 where statuses.source = '{{ slug }}'
 {% endmacro %}
 

@@ -59,6 +59,8 @@
     ['source', text], ['customer_id', text], ['customer_name', text], ['report_date', 'date'],
     ['currency', text], ['bucket_current', money], ['bucket_1_30', money], ['bucket_31_60', money],
     ['bucket_61_90', money], ['bucket_91_plus', money], ['total', money], ['url', text], ['problem', text]]},
+  'closing_dates': {'side': 'ledger', 'columns': [
+    ['source', text], ['closing_date', 'date'], ['first_known_at', moment]]},
   'rates': {'side': 'all', 'columns': [
     ['source', text], ['from_currency', text], ['to_currency', text], ['rate', rate], ['rate_date', 'date']]},
 }) }}

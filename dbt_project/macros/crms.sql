@@ -19,21 +19,21 @@ with accounts as (
     {{ accounts }}
 ),
 
-items as (
-    {{ split_to_rows('accounts', ['id', 'url'], 'customer_ids', ';') }}
-),
-
 final as (
-    select distinct
-        '{{ slug }}' as source,
-        id as account_id,
-        case when {{ position_of("':'", 'item') }} > 0 then lower(trim({{ dbt.split_part('item', "':'", 1) }}))
-            {%- if var('ledgers') | length == 1 %} else '{{ var('ledgers')[0] }}'{% endif %} end as ledger,
-        case when {{ position_of("':'", 'item') }} > 0 then trim({{ dbt.split_part('item', "':'", 2) }})
-            else item end as customer_id,
-        url
-    from items
+    select '{{ slug }}' as source, id as account_id, ledger, customer_id, url
+    from ({{ customer_id_items('accounts', ['id', 'url'], 'customer_ids') }}) as items
 )
 
 {{ canonical_select('account_customer_ids', 'final') }}
+{% endmacro %}
+
+{# Rows of a relation, one per customer that a text 'ledger:58; ledger:60' names: `kept` columns, `ledger`, `customer_id`. #}
+{% macro customer_id_items(relation, kept, column) %}
+select distinct
+    {{ kept | join(', ') }},
+    case when {{ position_of("':'", 'item') }} > 0 then lower(trim({{ dbt.split_part('item', "':'", 1) }}))
+        {%- if var('ledgers') | length == 1 %} else '{{ var('ledgers')[0] }}'{% endif %} end as ledger,
+    case when {{ position_of("':'", 'item') }} > 0 then trim({{ dbt.split_part('item', "':'", 2) }})
+        else item end as customer_id
+from ({{ split_to_rows(relation, kept, column, ';') }}) as parts
 {% endmacro %}

@@ -49,8 +49,8 @@ def answer_key(world: World) -> dict:
     """All answers for `world.today`.
 
     {"as_of": date, "accounts": {id: {...}}, "deals": {id: {...}}, "matches": {customer id: {"account_id", "rung"}},
-    "exceptions": [{"kind", "record_id"}]}. Archived accounts and deals have no answer; a match without an account and
-    with a rung is a question for a person on that rung.
+    "realised_fx": [{"invoice_id", ...}], "exceptions": [{"kind", "record_id"}]}. Archived accounts and deals have no
+    answer; a match without an account and with a rung is a question for a person on that rung.
     """
     matches = match_customers(world)
     books = {account_id: Books() for account_id, account in world.accounts.items() if not account.archived}
@@ -67,6 +67,7 @@ def answer_key(world: World) -> dict:
         "accounts": accounts,
         "deals": deals,
         "matches": {key: {"account_id": m.account_id, "rung": m.rung} for key, m in matches.items()},
+        "realised_fx": realised_fx(world),
         "exceptions": exceptions(world, matches),
     }
 
@@ -304,12 +305,14 @@ def _invoice_status(standing: Standing, today: date) -> str:
 
 @dataclass
 class Bridge:
-    """What there is to say about one won deal, in its currency and net of tax."""
+    """What there is to say about one won deal, in its currency and net of tax. `rungs` are those by which invoices were linked."""
 
     deal: Deal
     contracted: Decimal | None
     invoices: list[Invoice] = field(default_factory=list)
     credits: list[CreditNote] = field(default_factory=list)
+    drafts: list[Invoice] = field(default_factory=list)
+    rungs: set[int] = field(default_factory=set)
 
     @property
     def invoiced(self) -> Decimal:
@@ -321,12 +324,17 @@ def reconcile_deals(world: World, matches: dict[str, Match]) -> dict[str, dict]:
     """The answer of each won deal."""
     won = {stage.id for stage in world.stages.values() if stage.won}
     deals = [d for d in world.deals.values() if d.stage_id in won and not d.archived]
-    links = link_invoices(world, deals, matches)
     bridges = {deal.id: Bridge(deal, _contracted(world, deal)) for deal in deals}
-    for invoice_id, deal_id in links.items():
+    links = {}
+    for invoice_id, (deal_id, rung) in link_invoices(world, deals, matches).items():
+        links[invoice_id] = deal_id
         bridges[deal_id].invoices.append(world.invoices[invoice_id])
+        bridges[deal_id].rungs.add(rung)
     for note, deal_id in _linked_credits(world, links, bridges):
         bridges[deal_id].credits.append(note)
+    for draft in world.drafts.values():
+        if draft.deal_ref in bridges and world.has_drafts(draft.customer_id):
+            bridges[draft.deal_ref].drafts.append(draft)
     return {deal_id: _deal_answer(world, bridge) for deal_id, bridge in bridges.items()}
 
 
@@ -335,8 +343,8 @@ def _contracted(world: World, deal: Deal) -> Decimal | None:
     return sum((line.amount for line in lines), ZERO) if lines else deal.amount
 
 
-def link_invoices(world: World, deals: list[Deal], matches: dict[str, Match]) -> dict[str, str]:
-    """Deal id by invoice id: by the deal's id, by a number that is unique in the account, by a unique amount."""
+def link_invoices(world: World, deals: list[Deal], matches: dict[str, Match]) -> dict[str, tuple[str, int]]:
+    """Deal id and rung by invoice id: by the deal's id or a number that is unique in the account, then by a unique amount."""
     standing = [
         i for i in world.invoices.values() if not (i.voided or i.deleted) and i.issued <= world.today
     ]
@@ -353,7 +361,8 @@ def link_invoices(world: World, deals: list[Deal], matches: dict[str, Match]) ->
                 links[found[0].id] = deal.id
     linked = set(links.values())
     loose_deals = [d for d in deals if d.id not in linked and d.account_id in by_account]
-    return links | _by_amount(world, loose_deals, by_account, links)
+    by_amount = _by_amount(world, loose_deals, by_account, links)
+    return {i: (d, 2) for i, d in links.items()} | {i: (d, 3) for i, d in by_amount.items()}
 
 
 def _by_amount(
@@ -401,7 +410,7 @@ def _deal_answer(world: World, bridge: Bridge) -> dict[str, object]:
     variance = None if foreign or bridge.contracted is None else bridge.invoiced - bridge.contracted
     status, cause = _judge(world, bridge, variance, foreign)
     parts = bridge_parts(world, bridge)
-    if cause in ("partly_invoiced", "over_invoiced") or (cause == "tax_in_contract" and cause not in parts):
+    if cause in ("not_invoiced", "partly_invoiced", "over_invoiced") or (cause == "tax_in_contract" and cause not in parts):
         status, cause = _together(parts) or (status, cause)
     return {
         "status": status,
@@ -411,6 +420,7 @@ def _deal_answer(world: World, bridge: Bridge) -> dict[str, object]:
         "variance": None if variance is None else money(variance),
         "bridge": {name: money(amount) for name, amount in in_base(world, bridge, parts).items()},
         "linked": sorted((i.id for i in bridge.invoices), key=int),
+        "link_rungs": sorted(bridge.rungs),
     }
 
 
@@ -479,7 +489,7 @@ def _products_difference(world: World, bridge: Bridge) -> Decimal:
 # -- the bridge -----------------------------------------------------------------------------------------------------
 
 
-ASKS_A_PERSON = ("duplicate_invoice", "price_or_quantity")
+ASKS_A_PERSON = ("duplicate_invoice", "price_or_quantity", "awaiting_review")
 UNPROVEN = ("not_invoiced", "partly_invoiced", "over_invoiced", "unexplained")
 
 
@@ -487,10 +497,11 @@ def bridge_parts(world: World, bridge: Bridge) -> dict[str, Decimal]:
     """What each cause makes of invoiced against contracted, in the deal's currency; together all of the difference."""
     if bridge.contracted is None:
         return {}
-    deal, share = bridge.deal, {i.id: _in_deals_currency(world, bridge.deal, i) for i in (*bridge.invoices, *bridge.credits)}
+    deal, documents = bridge.deal, (*bridge.invoices, *bridge.credits)
+    share = {i.id: _in_deals_currency(world, deal, i) for i in (*documents, *bridge.drafts)}
     invoiced = sum((i.net * share[i.id] for i in bridge.invoices), ZERO) - sum((n.net * share[n.id] for n in bridge.credits), ZERO)
     left = invoiced - bridge.contracted
-    tolerance = TOLERANCE * max(1, len(share))
+    tolerance = TOLERANCE * max(1, len(documents))
     parts: dict[str, Decimal] = {}
 
     def take(cause: str, amount: Decimal) -> None:
@@ -507,18 +518,17 @@ def bridge_parts(world: World, bridge: Bridge) -> dict[str, Decimal]:
         take("duplicate_invoice", sum((i.net for i in extra), ZERO))
         take("credit_note", -sum((n.net * share[n.id] for n in bridge.credits), ZERO))
         take("discount", sum((li.amount * share[i.id] for i in bridge.invoices for li in i.lines if li.kind == "discount"), ZERO))
-        billed: dict[str | None, Decimal] = defaultdict(lambda: ZERO)
-        for invoice in bridge.invoices:
-            for item in _items([invoice] if invoice not in extra else []):
-                billed[item.sku] += item.amount * share[invoice.id]
-        take("price_or_quantity", _price_or_quantity(world, lines, billed, tax))
+        billed = _by_product((invoice for invoice in bridge.invoices if invoice not in extra), share)
+        drafted = _by_product(bridge.drafts, share)
+        take("price_or_quantity", _price_or_quantity(world, lines, billed, drafted, tax))
         beyond = max(ZERO, sum((v for sku, v in billed.items() if sku not in {line.sku for line in lines}), ZERO)) if lines else ZERO
-        unbilled = sum((_due(world, line) / (1 + tax) for line in lines if line.sku not in billed), ZERO)
-        to_come = _still_to_come(world, deal) / (1 + tax)
-        take("scheduled", -max(ZERO, min(to_come, max(ZERO, beyond - unbilled) - left)))
+        waiting = (max(ZERO, _due(world, line) / (1 + tax) - drafted[line.sku]) for line in lines if line.sku not in billed)
+        beyond = max(ZERO, beyond - sum(waiting, ZERO))
+        take("awaiting_review", -max(ZERO, min(sum((d.net * share[d.id] for d in bridge.drafts), ZERO), beyond - left)))
+        take("scheduled", -max(ZERO, min(_still_to_come(world, deal) / (1 + tax), beyond - left)))
     if not _near(left, tolerance):
         short = "partly_invoiced" if bridge.invoices else "not_invoiced"
-        take(short if left < ZERO else "over_invoiced", left)
+        take("unexplained" if deal.amount_text else short if left < ZERO else "over_invoiced", left)
     take("rounding", left)
     return parts
 
@@ -551,6 +561,14 @@ def _in_deals_currency(world: World, deal: Deal, document: Invoice | CreditNote)
 
 def _items(invoices: list[Invoice]) -> list[DocLine]:
     return [line for invoice in invoices for line in invoice.lines if line.kind == "item"]
+
+
+def _by_product(invoices: Iterable[Invoice], share: dict[str, Decimal]) -> dict[str | None, Decimal]:
+    found: dict[str | None, Decimal] = defaultdict(lambda: ZERO)
+    for invoice in invoices:
+        for item in _items([invoice]):
+            found[item.sku] += item.amount * share[invoice.id]
+    return found
 
 
 def _due(world: World, line: DealLine) -> Decimal:
@@ -592,14 +610,40 @@ def _copies_too_many(world: World, bridge: Bridge) -> list[Invoice]:
     return found
 
 
-def _price_or_quantity(world: World, lines: list[DealLine], billed: dict[str | None, Decimal], tax: Decimal) -> Decimal:
-    """By how much the products that were sold and billed were billed otherwise; a missing instalment is no such thing."""
+def _price_or_quantity(
+    world: World, lines: list[DealLine], billed: dict[str | None, Decimal], drafted: dict[str | None, Decimal], tax: Decimal
+) -> Decimal:
+    """By how much the products that were sold and billed were billed otherwise; what is missing of an instalment, or stands on
+    a draft, is no such thing."""
     total = ZERO
     for line in lines:
         difference = billed[line.sku] - _due(world, line) / (1 + tax) if line.sku in billed else ZERO
         if not _near(difference, TOLERANCE) and not instalment_dates(line):
-            total += difference
+            total += difference if difference > ZERO else min(ZERO, difference + drafted[line.sku])
     return total
+
+
+# -- rates ----------------------------------------------------------------------------------------------------------
+
+
+def realised_fx(world: World) -> list[dict[str, str]]:
+    """Per invoice in a foreign currency, kind of settlement and day: what was settled in the invoice's currency, and what the
+    change of rates since the invoice made of it in base, sorted. A payment of nothing spends a credit note, at the note's rate."""
+    settled: dict[tuple[str, str, str], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for payment in world.payments.values():
+        if payment.deleted or payment.voided or payment.date > world.today or payment.currency == world.base_currency:
+            continue
+        note = next((world.credit_notes[a.doc_id] for a in payment.applications if a.kind == "credit_note"), None)
+        fund, kind = (payment, "payment") if note is None else (note, "credit_note")
+        for part in payment.applications:
+            if part.kind == "invoice" and (invoice := world.invoices[part.doc_id]).issued <= world.today:
+                cell = settled[invoice.id, kind, part.date.isoformat()]
+                cell[0] += part.amount
+                cell[1] += part.amount * (fund.rate - invoice.rate)
+    return [
+        {"invoice_id": key[0], "applied_type": key[1], "applied_date": key[2], "amount": money(amount), "gain": money(gain)}
+        for key, (amount, gain) in sorted(settled.items())
+    ]
 
 
 # -- exceptions -----------------------------------------------------------------------------------------------------

@@ -195,7 +195,10 @@ def _net(lines: list[DocLine], voided: bool) -> Decimal:
 
 @dataclass(slots=True)
 class Invoice:
-    """An issued invoice. `deal_ref` is the CRM's deal id where somebody wrote it on the document."""
+    """An invoice. `deal_ref` is the CRM's deal id where somebody wrote it on the document.
+
+    `status` is draft or pending_approval until somebody approves it, then issued.
+    """
 
     id: str
     number: str
@@ -206,6 +209,7 @@ class Invoice:
     rate: Decimal
     lines: list[DocLine]
     tax: Decimal
+    status: str = "issued"
     voided: bool = False
     deleted: bool = False
     sent: bool = True

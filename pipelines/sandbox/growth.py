@@ -80,13 +80,18 @@ def found_company(world: World) -> None:
         world.stages[stage_id] = Stage(stage_id, label, closed, won, Decimal(probability), order)
     for term_id, name, days in TERMS:
         world.terms[term_id] = Term(term_id, name, days)
+    quote_monthly(world, "EUR", Decimal("1.05"))
+
+
+def quote_monthly(world: World, currency: str, lowest: Decimal) -> None:
+    """Two and a half years of monthly rates of `currency`, from `lowest` base units up."""
     first = add_months(world.today.replace(day=1), -29)
     for month in range(30):
         as_of = add_months(first, month)
         # Some vendors quote foreign per base with six decimals: rates are the inverse of such quotes, so that all can say them.
-        quote = (1 / (Decimal("1.05") + Decimal("0.0025") * (month * 7 % 31))).quantize(Decimal("0.000001"))
+        quote = (1 / (lowest + Decimal("0.0025") * (month * 7 % 31))).quantize(Decimal("0.000001"))
         rate = (1 / quote).quantize(Decimal("0.000000000001"))
-        world.rates.append(Rate("EUR", world.base_currency, rate, as_of, world.moment(as_of)))
+        world.rates.append(Rate(currency, world.base_currency, rate, as_of, world.moment(as_of)))
 
 
 def grow(world: World, accounts: int) -> None:

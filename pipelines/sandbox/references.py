@@ -17,13 +17,15 @@ RecordId = Callable[[str, str], str]  # (kind, id in the world) -> the vendor's 
 class References:
     """The ids that are written into other systems: those of `crm`, and those of the ledger that has the customer.
 
-    `ids` has a vendor's RecordId by slug. With several `ledgers` every customer is in one of them, see `Share`.
+    `ids` has a vendor's RecordId by slug. With several `ledgers` every customer is in one of them, see `Share`; `drafting`
+    are those that keep drafts of invoices.
     """
 
     world: World
     ids: Mapping[str, RecordId]
     crm: str
     ledgers: Sequence[str]
+    drafting: frozenset[str] = frozenset()
 
     def __call__(self, kind: str, record_id: str) -> str:
         """The id of an account or deal; of a customer "<ledger>:<id>"."""
@@ -35,6 +37,10 @@ class References:
     def ledger_of(self, customer_id: str) -> str:
         """The ledger that has the customer."""
         return self.ledgers[share_of(self.world, customer_id, len(self.ledgers))]
+
+    def has_drafts(self, customer_id: str) -> bool:
+        """Whether the customer's ledger keeps drafts."""
+        return self.ledger_of(customer_id) in self.drafting
 
     def answers(self) -> dict[str, Any]:
         """The world's answer key in the ids of the CRM and of the (first) ledger."""
@@ -51,6 +57,7 @@ class References:
                       for one, answer in key["deals"].items()},
             "matches": {of("customer", one): {**answer, "account_id": of("account", answer["account_id"])}
                         for one, answer in key["matches"].items()},
+            "realised_fx": [{**one, "invoice_id": of("invoice", one["invoice_id"])} for one in key["realised_fx"]],
             "exceptions": [{**one, "record_id": of(_kind_of(one["kind"]), one["record_id"])} for one in key["exceptions"]],
         }
 
@@ -76,20 +83,21 @@ class Share:
     """The world as one of several ledgers knows it: its own customers and what was done with them. All else is the
     world's, and grows with it."""
 
-    _OWN = ("customers", "invoices", "credit_notes", "payments", "refunds")
+    _OWN = ("customers", "invoices", "drafts", "credit_notes", "payments", "refunds")
 
     def __init__(self, world: World, position: int, count: int):
         self._world, self._position, self._count = world, position, count
-        self._kept: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._kept: dict[str, tuple[tuple[int, str | None], dict[str, Any]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._OWN:
             return getattr(self._world, name)
         records = getattr(self._world, name)
-        size, own = self._kept.get(name, (-1, {}))
-        if size != len(records):  # records are changed in place and never taken away
+        mark = (len(records), next(reversed(records), None))
+        known, own = self._kept.get(name, (None, {}))
+        if known != mark:  # records are changed in place; only a draft is ever taken away, and new ones come last
             own = {key: one for key, one in records.items() if self._has(key if name == "customers" else one.customer_id)}
-            self._kept[name] = (len(records), own)
+            self._kept[name] = (mark, own)
         return own
 
     def _has(self, customer_id: str) -> bool:

@@ -55,6 +55,7 @@ class Sandbox(Protocol):
     `kind` is the name of the limit, otherwise that of the fault. `remove` deletes a record, by default the first one,
     as a person would in the middle of a run. A handler finds the injected fault of its
     call, if any, in `request.scope["fault"]`, and the calls left by limit in `request.scope["left"]`.
+    A ledger that keeps drafts of invoices says so with `has_drafts = True`.
     """
 
     limits: Sequence[tuple[str, int, int, Callable[[str], bool]]]
@@ -138,8 +139,9 @@ class Running:
         self.references = None
         if self.crms and self.ledgers:
             ids = {slug: self.vendors[slug].record_id for slug in (self.crms[0], *self.ledgers)}
-            self.references = References(self.world, ids, self.crms[0], self.ledgers)
-            self.world.refer = self.references
+            drafting = frozenset(slug for slug in self.ledgers if getattr(self.vendors[slug], "has_drafts", False))
+            self.references = References(self.world, ids, self.crms[0], self.ledgers, drafting)
+            self.world.refer, self.world.has_drafts = self.references, self.references.has_drafts
         self.faults, self.calls = Faults(), deque(maxlen=MAX_LOGGED_CALLS)
         self.sandboxes = {slug: self._make(slug, make) for slug, make in self.vendors.items()}
         self.routers = {slug: Router(box.routes(), default=_nothing_here) for slug, box in self.sandboxes.items()}

@@ -72,6 +72,7 @@ class World:
     terms: dict[str, Term] = field(default_factory=dict)
     customers: dict[str, Customer] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
+    drafts: dict[str, Invoice] = field(default_factory=dict)  # until they are approved, then they are invoices
     credit_notes: dict[str, CreditNote] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
     refunds: dict[str, Refund] = field(default_factory=dict)
@@ -82,6 +83,9 @@ class World:
     billing: dict[str, str] = field(default_factory=dict, compare=False)  # regular account -> the customer it buys as
     agenda: dict[date, list[Callable[[date], object]]] = field(default_factory=dict, compare=False)
     scenario: str = ""
+    currency: str | None = None  # of new customers and deals that name none; None: the base currency
+    # Whether the ledger that keeps a customer, by its id, can hold drafts. Where it cannot, they exist on nobody's screen.
+    has_drafts: Callable[[str], bool] = field(default=lambda customer_id: True, compare=False)
     # (kind, id) -> the id as another system of the company writes it; see `references`.
     refer: Callable[[str, str], str] = field(default=lambda kind, record_id: record_id, compare=False)
     _next: dict[str, int] = field(default_factory=lambda: dict(FIRST_IDS))
@@ -190,7 +194,7 @@ class World:
         # An open deal was last worked on some time in the past weeks, not all of them today.
         stamp = self.moment(closed if closed <= self.today else self.ago(1 + len(self.deals) % 40))
         deal = Deal(
-            self.new_id("deal"), name, account.id if account else None, stage.id, total, self.base_currency, closed,
+            self.new_id("deal"), name, account.id if account else None, stage.id, total, self.currency or self.base_currency, closed,
             stage.probability, account.owner_id if account else None, deal_type="newbusiness", terms="Net 30",
             created=stamp - timedelta(days=45), modified=stamp,
         )  # fmt: skip
@@ -223,7 +227,7 @@ class World:
         stamp = self.moment(since or self.ago(620))
         known = {
             "company_name": name, "email": None, "website": None, "parent_id": None, "active": True,
-            "currency": self.base_currency, "crm_id": None, "terms_id": "3",
+            "currency": self.currency or self.base_currency, "crm_id": None, "terms_id": "3",
         }  # fmt: skip
         customer = Customer(self.new_id("customer"), name, **{**known, **fields}, created=stamp, modified=stamp)
         self.customers[customer.id] = customer
@@ -231,6 +235,25 @@ class World:
 
     def add_invoice(self, customer: Customer, issued: date, lines: list[DocLine], **fields: object) -> Invoice:
         """An invoice due by the customer's terms; pass `due` (a date or None), `tax`, `deal_ref`, ... to differ."""
+        invoice = self._invoice(customer, issued, lines, **fields)
+        self.invoices[invoice.id] = invoice
+        self._balance_moved(customer.id, invoice.created)
+        return invoice
+
+    def add_draft(self, customer: Customer, day: date, lines: list[DocLine], status: str = "draft", **fields: object) -> Invoice:
+        """An invoice that nobody has approved yet, dated `day`; `status` is draft or pending_approval."""
+        draft = self._invoice(customer, day, lines, status=status, sent=False, **fields)
+        self.drafts[draft.id] = draft
+        return draft
+
+    def approve(self, draft: Invoice, day: date) -> None:
+        """Issue a draft: it is dated `day`, at that day's rate, and due as long after it as it was to be."""
+        due = None if draft.due is None else day + (draft.due - draft.issued)
+        self.change(draft, day, status="issued", sent=True, issued=day, due=due, rate=self.rate(draft.currency, day))
+        self.invoices[draft.id] = self.drafts.pop(draft.id)
+        self._balance_moved(draft.customer_id, draft.modified)
+
+    def _invoice(self, customer: Customer, issued: date, lines: list[DocLine], **fields: object) -> Invoice:
         terms = self.terms.get(customer.terms_id or "")
         stamp = self.moment(min(issued, self.today))
         known = {
@@ -239,13 +262,10 @@ class World:
         } | fields  # fmt: skip
         known["number"] = known["number"] or self.new_id("number")
         known["rate"] = self.rate(known["currency"], issued)
-        invoice = Invoice(
+        return Invoice(
             self.new_id("transaction"), customer_id=customer.id, issued=issued, lines=lines, **known,
             created=stamp, modified=stamp,
         )  # fmt: skip
-        self.invoices[invoice.id] = invoice
-        self._balance_moved(customer.id, stamp)
-        return invoice
 
     def add_credit_note(self, customer: Customer, issued: date, lines: list[DocLine], **fields) -> CreditNote:
         """A credit note over `lines`; `tax` and `deal_ref` as given."""
@@ -319,7 +339,7 @@ class World:
         self.touch(invoice, day)
         self._balance_moved(invoice.customer_id, invoice.modified)
 
-    def change(self, record: Account | Customer | Deal, day: date, **values: object) -> None:
+    def change(self, record: Account | Customer | Deal | Invoice, day: date, **values: object) -> None:
         """Set fields of a record on `day`."""
         for key, value in values.items():
             setattr(record, key, value)

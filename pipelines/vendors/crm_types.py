@@ -2,7 +2,8 @@
 
 Values travel as canonical text, so that a plan can be hashed, saved, journalled and shown without loss:
 money and number "1500" or "0.5" (plain, no trailing zeros), integer "3", date "2026-03-31",
-datetime "2026-03-31T02:00:00Z", enumeration and text as they are, null as None.
+datetime "2026-03-31T02:00:00Z", enumeration, text and ids as they are, null as None. Ids are customers of ledgers, each as
+"ledger:id", separated by ";", in no order; people keep some of them too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Literal, Protocol
 
-FieldType = Literal["money", "number", "integer", "date", "datetime", "enumeration", "text"]
+FieldType = Literal["money", "number", "integer", "date", "datetime", "enumeration", "text", "ids"]
 NUMBERS = ("money", "number", "integer")
+IDS_LENGTH = 255  # characters; the most that a text field of every CRM keeps
 
 FINANCIAL_STATUSES = ("No Invoices", "Credit Hold", "Overdue", "Current")
 OVERDUE_STATUSES = ("Overdue", "Credit Hold")
@@ -79,6 +81,12 @@ ACCOUNT_FIELDS: tuple[Field, ...] = (
         "number",
         description="Invoices paid in the last 12 months, weighted by amount.",
     ),
+    Field(
+        "customer_ids",
+        "Accounting Customer IDs",
+        "ids",
+        description='Customers of the books that belong to this record, each as "ledger:id", separated by ";".',
+    ),
     FINANCIALS_AS_OF,
 )
 
@@ -101,16 +109,6 @@ DEAL_FIELDS: tuple[Field, ...] = (
 
 # What rides along with another change and never goes alone.
 COMPANIONS = frozenset(field.name for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS) if field.companion)
-
-# On accounts: read by customer matching and created by setup-crm, never written by a plan.
-SETUP_ONLY_FIELDS: tuple[Field, ...] = (
-    Field(
-        "customer_ids",
-        "Accounting Customer IDs",
-        "text",
-        description='Customers of the books that belong to this record, each as "ledger:id", separated by ";".',
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -220,13 +218,45 @@ def canonical(type: FieldType, text: str) -> str:
 
 
 def same(type: FieldType, left: str | None, right: str | None) -> bool:
-    """Whether two texts are the same value: numbers by amount, times by moment; null equals only null."""
+    """Whether two texts are the same value: numbers by amount, times by moment, ids as a set; null equals only null."""
     if left == right or left is None or right is None:
         return left == right
     return _spelling(type, left) == _spelling(type, right)
 
 
+def id_pair(item: str, ledger: str | None = None) -> tuple[str | None, str]:
+    """("books", "58") of "Books: 58"; an id that names no ledger is of `ledger`."""
+    name, colon, id = item.partition(":")
+    return (name.strip().lower(), id.strip()) if colon else (ledger, item.strip())
+
+
+def id_items(text: str | None) -> list[str]:
+    """The items of an ids text, trimmed and otherwise as they are written."""
+    return [item.strip() for item in (text or "").split(";") if item.strip()]
+
+
+def merged_ids(live: str | None, wished: str | None, ledger: str | None = None) -> str | None:
+    """What an ids field should hold: the items that are there, without those wished away, and those wished for.
+
+    `wished` is a text such as "+books:58; -books:60"; `ledger` is the one that an id without a ledger means.
+    What people stored stays as they wrote it, and where nothing is to be done the text itself. Raises ValueError for a
+    wish without a sign.
+    """
+    wishes = [(item[0], item[1:]) for item in id_items(wished)]
+    strange = [sign + item for sign, item in wishes if sign not in "+-"]
+    if strange:
+        raise ValueError(f"{strange[0]!r} says neither + nor -")
+    unwanted = {id_pair(item) for sign, item in wishes if sign == "-"}
+    there = id_items(live)
+    kept = [item for item in there if id_pair(item, ledger) not in unwanted]
+    known = {id_pair(item, ledger) for item in kept}
+    added = [item for sign, item in wishes if sign == "+" and id_pair(item) not in known]
+    return live if kept == there and not added else "; ".join(kept + added) or None
+
+
 def _spelling(type: FieldType, text: str) -> str:
+    if type == "ids":
+        return ";".join(sorted({":".join(part or "" for part in id_pair(item)) for item in id_items(text)}))
     # A person may keep anything in a field that was once made with another type: compared as it stands.
     try:
         return canonical(type, text)

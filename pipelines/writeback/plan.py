@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.vendors.crm_types import COMPANIONS, Field, same, to_text
+from pipelines.vendors.crm_types import COMPANIONS, IDS_LENGTH, Field, id_items, id_pair, merged_ids, same, to_text
 
 FORMAT = 1
 MAX_CHANGES = 1_000_000  # fields and tasks of one plan; more is a mistake, not a night
@@ -47,6 +47,7 @@ class WritebackPolicy:
 
     `max_change_share` is a share of the records of one object, 0 to 1. `field_policies`: "theirs" (default) leaves a
     person's edit alone, "ours" overwrites it. `null_policies`: "clear" or "keep", before the field's own default.
+    `ledger`: the only one, whose customers' ids may stand in a field without its name.
     """
 
     mode: Literal["off", "plan", "apply"] = "plan"
@@ -55,6 +56,7 @@ class WritebackPolicy:
     null_policies: Mapping[str, str] = field(default_factory=dict)
     overdue_tasks: bool = True
     max_changes: int = MAX_CHANGES
+    ledger: str | None = None
 
     def overwrites(self, object: str, field: Field) -> bool:
         """Whether a person's edit of the field is overwritten."""
@@ -346,19 +348,25 @@ def _compare(
     fields: Sequence[Field],
     policy: WritebackPolicy,
 ) -> tuple[list[Change], list[Hold]]:
-    differing = [known for known in fields if not same(known.type, live.get(known.name), record.values[known.name])]
+    wanted = {known.name: _wanted(known, live.get(known.name), record.values[known.name], policy) for known in fields}
+    differing = [known for known in fields if not same(known.type, live.get(known.name), wanted[known.name])]
     changes: list[Change] = []
     holds: list[Hold] = []
     for known in sorted(differing, key=lambda one: one.companion):
         if known.companion and not changes:
             continue
-        before, after = live.get(known.name), record.values[known.name]
+        before, after = live.get(known.name), wanted[known.name]
         reason = _reason(record, known, before, after, last_written, policy)
         if reason is not None:
             holds.append(_hold(record, known.name, before, after, reason))
         else:
             changes.append(Change(*record.key, known.name, before, after, record.account, record.sources))
     return changes, holds
+
+
+def _wanted(known: Field, live: str | None, value: str | None, policy: WritebackPolicy) -> str | None:
+    """What the field should hold. Ids are not ours alone: the model says only which of them to add and to take away."""
+    return merged_ids(live, value, policy.ledger) if known.type == "ids" else value
 
 
 def _reason(
@@ -376,11 +384,25 @@ def _reason(
         return "there is no value, and the field's null policy is to keep what it holds"
     key = (*record.key, known.name)
     ours = last_written.get(key)
+    if known.type == "ids" and len(after or "") > IDS_LENGTH:
+        return f"it would be {len(after or '')} characters long, more than the {IDS_LENGTH} that a CRM keeps; take out old ones"
     if same(known.type, before, ours) or policy.overwrites(record.object, known):
         return None
+    if known.type == "ids":
+        return _taken_out(before, after, ours)
     if key not in last_written:
         return f"a person filled it: it is {before!r} and was never written by Crossfoot"
     return f"a person changed it: it is {before!r}, and Crossfoot last wrote {ours!r}"
+
+
+def _taken_out(before: str | None, after: str | None, ours: str | None) -> str | None:
+    """Why ids are not put back: Crossfoot had written them, and a person took them out. None: there are none of these."""
+    there, written = ({id_pair(item) for item in id_items(text)} for text in (before, ours))
+    missing = [item for item in id_items(after) if id_pair(item) in written - there]
+    if not missing:
+        return None
+    return (f"a person took out {', '.join(missing)}, which Crossfoot had written; put it back, or revoke the decision "
+            "with crossfoot review revoke")
 
 
 def _size_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ LIMIT_CALLS, LIMIT_SECONDS, BATCH, CALLS_A_BATCH = 190, 10, 100, 2
 home, count = Path(sys.argv[1]), int(sys.argv[2])
 NOW = datetime(2026, 7, 1, 2, 0, tzinfo=UTC)
 VALUES = {"money": "1234.56", "number": "12.5", "integer": "7", "date": "2026-06-30", "datetime": "2026-07-01T02:00:00Z",
-          "text": "words"}
+          "text": "words", "ids": "+quickbooks:1"}
 
 with running_sandbox(make_world(accounts=count)) as url:
     crm = CRM(connect(settings.load(VENDORS, data_dir=home, environment={"CROSSFOOT_SANDBOX_URL": url})))

@@ -9,17 +9,19 @@
     full_refresh=false,
     pre_hook="{% if is_incremental() %}delete from {{ this }} where known_at = {{ known_at() }}{% endif %}",
 ) }}
-{%- set compared = ['status', 'dated_on', 'currency', 'rate', 'amount', 'amount_base'] %}
+{%- set compared = ['status', 'dated_on', 'currency', 'rate', 'amount', 'amount_base', 'gross_base'] %}
 with tonight as (
     select
         source, document_type, document_id, number, customer_id, status, issue_date as dated_on, currency, rate,
         cast(case when document_type = 'invoice' then net else -net end as decimal(28,6)) as amount,
-        cast(case when document_type = 'invoice' then net_base else -net_base end as decimal(28,6)) as amount_base
+        cast(case when document_type = 'invoice' then net_base else -net_base end as decimal(28,6)) as amount_base,
+        cast(case when document_type = 'invoice' then gross_base else -gross_base end as decimal(28,6)) as gross_base
     from {{ ref('int_documents__valued') }}
     union all
     select
         source, payment_type, payment_id, null, customer_id, 'issued', payment_date, currency, rate,
         cast(case when payment_type = 'payment' then amount else -amount end as decimal(28,6)),
+        cast(case when payment_type = 'payment' then amount_base else -amount_base end as decimal(28,6)),
         cast(case when payment_type = 'payment' then amount_base else -amount_base end as decimal(28,6))
     from {{ ref('int_payments__valued') }}
 )
@@ -71,6 +73,7 @@ select
     before.dated_on,
     before.currency,
     before.rate,
+    cast(0 as decimal(28,6)),
     cast(0 as decimal(28,6)),
     cast(0 as decimal(28,6)),
     {{ known_at() }}

@@ -77,9 +77,10 @@ candidates as (
         heads.source, heads.customer_id, accounts.source, accounts.account_id,
         2, 'customer_id_on_account',
         {{ dbt.concat(["'the account stores '", 'stored.ledger', "':'", 'stored.customer_id']) }}, 1
-    from {{ ref('int_account_customer_ids__unioned') }} as stored
+    from {{ ref('int_account_customer_ids__decided') }} as stored
     inner join heads on stored.ledger = heads.source and stored.customer_id = heads.customer_id
     inner join accounts on stored.source = accounts.source and stored.account_id = accounts.account_id
+    where stored.wish is null
 
     union all
 

@@ -1,24 +1,32 @@
 -- What every ledger customer owes by its documents and payments on the business date, beside what the ledger's own
--- report of that date says. Amounts are rounded per document to the cents in which ledgers report.
+-- report of that date says. Amounts are rounded per document to the minor units in which ledgers report.
 {%- set buckets = {
     'current': 'days_past_due <= 0', '1_30': 'days_past_due between 1 and 30',
     '31_60': 'days_past_due between 31 and 60', '61_90': 'days_past_due between 61 and 90',
     '91_plus': 'days_past_due > 90',
 } %}
-with items as (
+with base_currency as (
+    select minor_units from {{ ref('iso_currencies') }} where code = '{{ var("base_currency") }}'
+),
+
+items as (
     select
         source, customer_id, document_type as item_type, currency, open_amount,
         {{ days_between("case when document_type = 'invoice' then due_date else issue_date end", as_of()) }}
             as days_past_due,
-        case when document_type = 'invoice' then 1 else -1 end * round(open_base, 2) as amount
+        case when document_type = 'invoice' then 1 else -1 end
+            * {{ round_money('open_base', 'base_currency.minor_units') }} as amount
     from {{ ref('int_documents__valued') }}
+    cross join base_currency
     where is_counted
     union all
     -- Credit ages from the day on which it was given.
     select
         source, customer_id, 'payment', currency, unapplied_amount,
-        {{ days_between('payment_date', as_of()) }}, -round(unapplied_base, 2)
+        {{ days_between('payment_date', as_of()) }},
+        -{{ round_money('unapplied_base', 'base_currency.minor_units') }}
     from {{ ref('int_payments__valued') }}
+    cross join base_currency
     where is_counted and payment_type = 'payment'
 ),
 
@@ -88,9 +96,11 @@ compared as (
             and coalesce(joined.currency, reports.currency) = '{{ var("base_currency") }}' as is_comparable,
         -- A customer without a line owes nothing; a line that cannot be read says nothing.
         case when joined.is_named then joined.total else 0 end as stated_total,
+        base_currency.minor_units,
         -- Converting is rounded per document on both sides; in the base currency nothing is forgiven.
-        {{ var('tolerance') }} * joined.converted_count as margin
+        case when base_currency.minor_units = 0 then 1 else {{ var('tolerance') }} end * joined.converted_count as margin
     from joined
+    cross join base_currency
     left join reports on joined.source = reports.source
 )
 

@@ -69,7 +69,7 @@ concluded as (
     from judged
     left join together
         on judged.source = together.source and judged.deal_id = together.deal_id
-        and (judged.cause in ('partly_invoiced', 'over_invoiced')
+        and (judged.cause in ('not_invoiced', 'partly_invoiced', 'over_invoiced')
             or (judged.cause = 'tax_in_contract' and not together.has_tax))
 )
 

@@ -114,6 +114,24 @@ stored_ids as (
         and stored.source = matches.account_source
 ),
 
+-- A customer that was merged into another is gone from its ledger, or is left there inactive, without its documents.
+lost_decisions as (
+    select
+        decisions.*,
+        accounts.account_id is null as has_no_account,
+        customers.customer_id is null as has_no_customer,
+        accounts.url
+    from ({{ standing_decisions('match') }}) as decisions
+    left join {{ ref('int_accounts__unioned') }} as accounts
+        on decisions.source = accounts.source and decisions.left_id = accounts.account_id
+    left join {{ ref('int_customers__unioned') }} as customers
+        on decisions.right_source = customers.source and decisions.right_id = customers.customer_id
+    left join (select distinct source, customer_id from documents) as billed
+        on decisions.right_source = billed.source and decisions.right_id = billed.customer_id
+    where decisions.verdict = 'same' and (accounts.account_id is null or customers.customer_id is null
+        or (not customers.active and billed.customer_id is null))
+),
+
 named_invoices as (
     select
         named.source, named.deal_id, named.document_number, named.url,
@@ -257,6 +275,17 @@ exceptions as (
     -- A customer that several accounts claim is listed once, as the question that it is.
     where known_id is not null and outcome <> 'ambiguous'
         and matched_account_id is distinct from account_id
+
+    union all
+    select
+        'decision_lost', 'warning', source, 'account', left_id,
+        {{ dbt.concat(['right_source', "':'", 'right_id']) }},
+        {{ dbt.concat(["coalesce(decided_by, 'a person')", "' decided that account '", 'left_id', "' is customer '",
+            'right_source', "':'", 'right_id', "', and '",
+            "case when has_no_account then 'the account is gone' when has_no_customer then 'the customer is gone'"
+            ~ " else 'the customer is inactive and has no documents' end",
+            "' (merged or deleted): revoke the decision and decide about the one that is left'"]) }}, null, url
+    from lost_decisions
 
     union all
     select

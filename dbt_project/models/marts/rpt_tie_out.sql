@@ -7,7 +7,7 @@ with customers as (
 
 -- Few customers differ, and only for those is anything looked up.
 differing as (
-    select source, customer_id, difference, margin
+    select source, customer_id, difference, minor_units
     from customers
     where not (total_ties and coalesce(ageing_ties, true))
 ),
@@ -19,7 +19,7 @@ single_payments as (
     inner join {{ ref('int_payments__valued') }} as payments
         on differing.source = payments.source and differing.customer_id = payments.customer_id
     where payments.is_counted and payments.payment_type = 'payment' and payments.unapplied_amount <> 0
-        and round(payments.unapplied_base, 2) = -differing.difference
+        and {{ round_money('payments.unapplied_base', 'differing.minor_units') }} = -differing.difference
     group by 1, 2
 ),
 
@@ -28,14 +28,80 @@ document_proofs as (
         differing.source,
         differing.customer_id,
         sum(case when documents.is_counted and documents.document_type = 'credit_note'
-            and round(documents.open_base, 2) = -differing.difference then 1 else 0 end) as credit_count,
+            and {{ round_money('documents.open_base', 'differing.minor_units') }} = -differing.difference then 1 else 0 end) as credit_count,
         -- What was voided after the report was made still stands in it.
         sum(case when documents.status = 'void' and documents.gross <> 0
-            and round(documents.gross_base, 2) = case documents.document_type when 'invoice' then -1 else 1 end
+            and {{ round_money('documents.gross_base', 'differing.minor_units') }} = case documents.document_type when 'invoice' then -1 else 1 end
                 * differing.difference then 1 else 0 end) as voided_count
     from differing
     inner join {{ ref('int_documents__valued') }} as documents
         on differing.source = documents.source and differing.customer_id = documents.customer_id
+    group by 1, 2
+),
+
+-- What each record of theirs added to what they owe, as each night knew it, beside what it had added before.
+versions as (
+    select
+        owed.*,
+        lag(amount) over (partition by source, customer_id, record_type, record_id order by known_at) as amount_before,
+        least(dated_on, lag(dated_on) over (
+            partition by source, customer_id, record_type, record_id order by known_at)) as earliest_date
+    from (
+        select
+            history.source,
+            history.customer_id,
+            history.document_type as record_type,
+            history.document_id as record_id,
+            history.status,
+            history.dated_on,
+            history.known_at,
+            case when history.status <> 'issued' then 0
+                else case when history.document_type in ('payment', 'refund') then -1 else 1 end
+                    * {{ round_money('history.gross_base', 'differing.minor_units') }}
+            end as amount
+        from differing
+        inner join {{ ref('int_documents__history') }} as history
+            on differing.source = history.source and differing.customer_id = history.customer_id
+        where history.known_at <= {{ known_at() }}
+    ) as owed
+),
+
+-- A report that still has what is gone.
+gone as (
+    select versions.source, versions.customer_id
+    from versions
+    inner join differing
+        on versions.source = differing.source and versions.customer_id = differing.customer_id
+    where versions.status in ('void', 'deleted') and versions.amount_before <> 0
+        and -versions.amount_before = differing.difference
+    group by 1, 2
+),
+
+-- What came into a period, or out of it, after the books had been closed. A receipt for money that was paid back is a
+-- credit note and a refund of one id, which together change nothing.
+closed_changes as (
+    select versions.source, versions.customer_id, versions.record_id,
+        sum(versions.amount - coalesce(versions.amount_before, 0)) as amount
+    from versions
+    where exists (
+        select 1
+        from {{ ref('int_closing_dates__unioned') }} as closings
+        where versions.source = closings.source and closings.first_known_at < versions.known_at
+            and closings.closing_date >= coalesce(versions.earliest_date, versions.dated_on)
+    )
+    group by 1, 2, 3
+),
+
+closed_proofs as (
+    select
+        closed_changes.source,
+        closed_changes.customer_id,
+        sum(closed_changes.amount) = max(differing.difference) or max(case
+            when closed_changes.amount = differing.difference then 1 else 0 end) = 1 as fits
+    from closed_changes
+    inner join differing
+        on closed_changes.source = differing.source and closed_changes.customer_id = differing.customer_id
+    where differing.difference <> 0
     group by 1, 2
 ),
 
@@ -56,20 +122,23 @@ revalued as (
     select
         items.source,
         items.customer_id,
-        sum(round({{ times_rate('items.amount', "case when items.currency = '" ~ var('base_currency')
-            ~ "' then 1 else rates_of_today.rate end") }}, 2)) as amount,
+        sum({{ round_money(
+            times_rate('items.amount', "case when items.currency = '" ~ var('base_currency')
+                ~ "' then 1 else rates_of_today.rate end"), 'items.minor_units') }}) as amount,
         sum(case when rates_of_today.rate is null and items.currency <> '{{ var("base_currency") }}' then 1 else 0 end)
             as unquoted_count
     from (
         select
             documents.source, documents.customer_id, documents.currency,
-            case when documents.document_type = 'invoice' then 1 else -1 end * documents.open_amount as amount
+            case when documents.document_type = 'invoice' then 1 else -1 end * documents.open_amount as amount,
+            differing.minor_units
         from {{ ref('int_documents__valued') }} as documents
         inner join differing
             on documents.source = differing.source and documents.customer_id = differing.customer_id
         where documents.is_counted
         union all
-        select payments.source, payments.customer_id, payments.currency, -payments.unapplied_amount
+        select payments.source, payments.customer_id, payments.currency, -payments.unapplied_amount,
+            differing.minor_units
         from {{ ref('int_payments__valued') }} as payments
         inner join differing on payments.source = differing.source and payments.customer_id = differing.customer_id
         where payments.is_counted and payments.payment_type = 'payment'
@@ -88,7 +157,8 @@ proofs as (
             as payment_fits,
         coalesce(document_proofs.credit_count, 0) > 0
             or (customers.open_credit <> 0 and customers.difference = -customers.open_credit) as credit_fits,
-        coalesce(document_proofs.voided_count, 0) > 0 as voided_fits,
+        coalesce(document_proofs.voided_count, 0) > 0 or gone.customer_id is not null as gone_fits,
+        coalesce(closed_proofs.fits, false) as closed_fits,
         customers.converted_count > 0 and revalued.unquoted_count = 0
             and {{ within('revalued.amount', 'customers.ledger_total', 'customers.margin') }} as revalued_fits
     from customers
@@ -98,6 +168,9 @@ proofs as (
         on customers.source = single_payments.source and customers.customer_id = single_payments.customer_id
     left join document_proofs
         on customers.source = document_proofs.source and customers.customer_id = document_proofs.customer_id
+    left join gone on customers.source = gone.source and customers.customer_id = gone.customer_id
+    left join closed_proofs
+        on customers.source = closed_proofs.source and customers.customer_id = closed_proofs.customer_id
     left join revalued on customers.source = revalued.source and customers.customer_id = revalued.customer_id
 ),
 
@@ -109,7 +182,9 @@ judged as (
             when customers.total_ties then 'ageing'
             when customers.ledger_total is null then 'unreadable'
             when customers.unconverted_count > 0 then 'currency'
-            when proofs.voided_fits then 'deleted_since'
+            -- Says more than that something is gone, not applied or a credit: the ledger's report will not follow.
+            when proofs.closed_fits then 'closed_period'
+            when proofs.gone_fits then 'deleted_since'
             when customers.item_count = 0 then 'journal'
             -- Where a payment and a credit are equal, neither of them is proven.
             when proofs.payment_fits and not proofs.credit_fits then 'unapplied_payment'
@@ -124,11 +199,12 @@ judged as (
 ours_of_ledgers as (
     select
         source,
-        sum(converted_count) as converted_count,
+        sum(margin) as margin,
         sum(unconverted_count) as unconverted_count,
         sum(case when has_report and not total_ties then 1 else 0 end) as differing_count,
         {{ total('net_outstanding') }} as net_outstanding,
-        {{ total('difference') }} as difference
+        -- What has no customer was compared with nothing.
+        {{ total('coalesce(difference, net_outstanding)') }} as difference
         {%- for name in buckets %},
         {{ total('net_' ~ name) }} as net_{{ name }}
         {%- endfor %}
@@ -160,7 +236,7 @@ ledgers as (
         theirs.total,
         coalesce(ours.net_outstanding, 0) as net_outstanding,
         coalesce(ours.net_outstanding, 0) - theirs.total as difference,
-        {{ var('tolerance') }} * coalesce(ours.converted_count, 0) as margin,
+        coalesce(ours.margin, 0) as margin,
         coalesce(ours.differing_count, 0) as differing_count,
         coalesce(ours.unconverted_count, 0) as unconverted_count,
         ours.difference as difference_of_customers,
@@ -203,8 +279,7 @@ rows_of_both as (
             when {{ within('net_outstanding', 'total', 'margin') }} then null
             when unconverted_count > 0 then 'currency'
             -- Every customer ties, so no document accounts for what else is in the control account.
-            when has_total = 1 and difference_of_customers is not null
-                and {{ within('difference_of_customers', '0', 'margin') }} then 'journal'
+            when has_total = 1 and {{ within('difference_of_customers', '0', 'margin') }} then 'journal'
             else 'unknown'
         end, null
         {%- for name in buckets %}, net_{{ name }}, ledger_{{ name }}{% endfor %}

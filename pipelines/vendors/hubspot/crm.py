@@ -19,7 +19,6 @@ from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
     NUMBERS,
-    SETUP_ONLY_FIELDS,
     BatchRefused,
     Field,
     FieldsMissing,
@@ -52,6 +51,7 @@ _PROPERTY_TYPES = {
     "datetime": ("datetime", "date"),
     "enumeration": ("enumeration", "select"),
     "text": ("string", "text"),
+    "ids": ("string", "text"),
 }
 
 
@@ -61,7 +61,6 @@ class HubSpotCrm:
     slug = "hubspot"
     batch_size = BATCH_SIZE
     objects: Mapping[str, tuple[Field, ...]] = {"companies": ACCOUNT_FIELDS, "deals": DEAL_FIELDS}
-    _setup_only: Mapping[str, tuple[Field, ...]] = {"companies": SETUP_ONLY_FIELDS}
 
     def __init__(self, api: Api):
         self._api = api
@@ -112,7 +111,7 @@ class HubSpotCrm:
         """
         answer = self._api.get(f"/crm/properties/{VERSION}/{object}").json
         existing = {found["name"]: found["type"] for found in answer["results"]}
-        needed = self.objects[object] + self._setup_only.get(object, ())
+        needed = self.objects[object]
         for field in needed:
             there = existing.get(PREFIX + field.name)
             if there is not None and there != _PROPERTY_TYPES[field.type][0]:

@@ -81,7 +81,9 @@ TABLES: dict[str, Table] = {
             "url": "text", "modified_at": "timestamp",
         }),
         Table("terms", {"id": "text", "name": "text", "due_days": "integer", "active": "flag", "modified_at": "timestamp"}),
-        Table("preferences", {"id": "text", "company_name": "text", "home_currency": "text", "multicurrency": "flag"}),
+        Table("preferences", {
+            "id": "text", "company_name": "text", "home_currency": "text", "multicurrency": "flag", "book_close_date": "date",
+        }),
         Table("exchange_rates", {
             "id": "text", "source_currency": "text", "target_currency": "text", "rate": "rate", "as_of": "date",
             "modified_at": "timestamp",
@@ -146,7 +148,8 @@ def source(job: Job) -> list[Any]:
 
 
 def company(job: Job) -> Pages:
-    """The company's name, home currency and, where there are several currencies, the rates that it uses."""
+    """The company's name, home currency, closing date (AccountingInfoPrefs.BookCloseDate: the last day on which the books are
+    closed) and, where there are several currencies, the rates that it uses."""
     preferences = _ask(job, "SELECT * FROM Preferences")
     if "cdc" not in job.cursors:  # what is deleted from the first night on
         job.next_cursors["cdc"] = (_time(preferences) - _overlap(job)).isoformat()
@@ -155,8 +158,9 @@ def company(job: Job) -> Pages:
         currency = item.get("CurrencyPrefs", {})
         name = next((company.get("CompanyName") for company in _items(info, "CompanyInfo")), None)
         several = Fields(currency).flag("MultiCurrencyEnabled")
-        yield "preferences", [row(Fields(item), id="company", company_name=name, multicurrency=several,
-                                  home_currency=_ref(currency, "HomeCurrency"))]
+        books = Fields(item.get("AccountingInfoPrefs") or {})
+        yield "preferences", [row(books, id="company", company_name=name, multicurrency=several,
+                                  home_currency=_ref(currency, "HomeCurrency"), book_close_date=books.date("BookCloseDate"))]
         if several:
             yield from records(job, "ExchangeRate", lambda rate: [("exchange_rates", [rate_row(rate)])])
 

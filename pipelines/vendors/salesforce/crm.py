@@ -132,7 +132,7 @@ class SalesforceCrm:
         Raises FieldsMissing when one of them exists and cannot keep the values: they would be refused or garbled.
         """
         described = self._described(object)
-        needed = self.objects[object] + metadata.SETUP_ONLY.get(object, ())
+        needed = self.objects[object]
         for field in needed:
             there = described.get(metadata.api_name(field))
             problem = metadata.unfit(object, field, there) if there else None

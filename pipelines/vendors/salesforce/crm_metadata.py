@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from pipelines.vendors.crm_types import SETUP_ONLY_FIELDS, Field
+from pipelines.vendors.crm_types import IDS_LENGTH, Field
 from pipelines.vendors.salesforce import VERSION
 
 ACCOUNTS, OPPORTUNITIES = "accounts", "opportunities"
 SOBJECTS = {ACCOUNTS: "Account", OPPORTUNITIES: "Opportunity"}
-SETUP_ONLY: Mapping[str, tuple[Field, ...]] = {ACCOUNTS: SETUP_ONLY_FIELDS}
 
 PREFIX = "Crossfoot_"
 CUSTOM = "__c"
 PERMISSION_SET = "Crossfoot"
 PERMISSION_SET_NOTE = "Lets its users see and edit the fields that Crossfoot keeps."
-TEXT_LENGTH = 255
+# Characters by canonical type; 255 is the most that a Text field keeps.
+LENGTHS = {"text": 255, "ids": IDS_LENGTH}
 # {canonical type: (digits in all, digits behind the point)}; 18 digits are the most that a number has.
 DIGITS = {"money": (18, 2), "number": (17, 1), "integer": (18, 0)}
 NAMESPACE = "http://soap.sforce.com/2006/04/metadata"
@@ -35,6 +35,7 @@ _TYPES = {
     "datetime": ("DateTime", "datetime"),
     "enumeration": ("Picklist", "picklist"),
     "text": ("Text", "string"),
+    "ids": ("Text", "string"),
 }
 
 
@@ -66,8 +67,8 @@ def definition(object: str, field: Field) -> dict[str, Any]:
         metadata["description"] = field.description
     if field.type in DIGITS:
         metadata["precision"], metadata["scale"] = DIGITS[field.type]
-    elif field.type == "text":
-        metadata["length"] = TEXT_LENGTH
+    elif field.type in LENGTHS:
+        metadata["length"] = LENGTHS[field.type]
     elif field.type == "enumeration":
         values = [{"fullName": option, "default": False, "label": option} for option in field.options]
         metadata["valueSet"] = {"restricted": True, "valueSetDefinition": {"sorted": False, "value": values}}

@@ -39,6 +39,7 @@ TABLES: dict[str, Table] = {
     for table in (
         Table("organisations", {
             "tenant_id": "text", "name": "text", "base_currency": "text", "country": "text", "short_code": "text",
+            "period_lock_date": "date", "end_of_year_lock_date": "date",
         }),
         Table("contacts", {
             "id": "text", "tenant_id": "text", "crm_id": "text", "name": "text",
@@ -172,11 +173,13 @@ def modified(item: Row) -> datetime | None:
 
 
 def organisation_row(item: Row, tenant_id: str) -> Row:
-    """An organisation as its raw row."""
+    """An organisation as its raw row, with its two lock dates: the last days on which nobody but an adviser, and nobody at
+    all, may change what is dated. An organisation that locks nothing has none."""
     fields = Record(item)
     fields.needs("BaseCurrency")
     return row(fields, tenant_id=tenant_id, name=fields.text("Name"), base_currency=fields.text("BaseCurrency"),
-               country=fields.text("CountryCode"), short_code=fields.text("ShortCode"))
+               country=fields.text("CountryCode"), short_code=fields.text("ShortCode"),
+               period_lock_date=fields.date("PeriodLockDate"), end_of_year_lock_date=fields.date("EndOfYearLockDate"))
 
 
 def currency_row(item: Row, tenant: Tenant) -> Row:

@@ -151,6 +151,7 @@ class Sandbox:
     # For an organisation, and a minute's calls of an app over all of them (XeroAPI/xero-node#634). Here calls to several
     # organisations count together, which is stricter.
     limits = (("minute", 60, 60, covers), ("day", 5000, 86_400, covers), ("appminute", 10_000, 60, covers))
+    has_drafts = True
     organisations = 1  # a subclass with 2 spreads the customers over two
 
     def __init__(self, world: World, clock: Clock, records: dict[str, list[bytes]] | None = None):

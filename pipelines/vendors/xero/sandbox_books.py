@@ -255,7 +255,8 @@ class Books:
             if self._seen.get(key) != now and self._is_mine(customer):
                 self._seen[key] = now
                 self.tables["Contacts"].put(render.contact(customer), render.contact_stamp(customer))
-        self._sync(world.invoices.values(), lambda row: [("Invoices", render.invoice(row))])
+        for invoices in (world.invoices, world.drafts):
+            self._sync(invoices.values(), lambda row: [("Invoices", render.invoice(row))])
         self._sync(world.credit_notes.values(), lambda row: [("CreditNotes", render.credit_note(row))])
         self._sync(world.payments.values(), render.money)
         self._sync(world.refunds.values(), render.refund)

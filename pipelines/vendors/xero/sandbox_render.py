@@ -34,6 +34,8 @@ ACCOUNTS = {  # name: (number, code, type, class, system account)
     "Sales Tax": (5, "820", "CURRLIAB", "LIABILITY", "GST"),
     "Historical Adjustment": (6, "840", "CURRLIAB", "LIABILITY", "HISTORICAL"),
 }  # fmt: skip
+# What the API calls an invoice that is not issued (Invoice.Status in the OpenAPI file).
+UNAPPROVED = {"draft": "DRAFT", "pending_approval": "SUBMITTED"}
 # Some customers' money comes before it is matched: of every so many payments one is an overpayment or a prepayment that was
 # allocated to the invoice afterwards. What is owed and what was received are the same either way.
 OVERPAID_EVERY, PREPAID_EVERY = 17, 19
@@ -308,7 +310,7 @@ class Renderer:
         spent = [] if gone else self.settled.get(invoice.id, [])
         paid = sum((s.amount for s in spent if s.kind == "payment"), ZERO)
         credited = sum((s.amount for s in spent if s.kind != "payment"), ZERO)
-        status = "PAID" if open_amount <= ZERO else "AUTHORISED"
+        status = UNAPPROVED.get(invoice.status) or ("PAID" if open_amount <= ZERO else "AUTHORISED")
         shown = {
             "Type": "ACCREC", "InvoiceID": record_id("invoice", invoice.id), "InvoiceNumber": invoice.number,
             "Reference": self._reference(invoice), **self._settlements(spent, quoted(invoice.rate)),
@@ -493,6 +495,8 @@ def organisation(world: World, tenant_id: str, name: str) -> Json:
         "BaseCurrency": world.base_currency, "CountryCode": "US", "IsDemoCompany": False, "OrganisationStatus": "ACTIVE",
         "FinancialYearEndDay": 31, "FinancialYearEndMonth": 12, "SalesTaxBasis": "ACCRUALS", "SalesTaxPeriod": "QUARTERLY1",
         "DefaultSalesTax": "Tax Exclusive", "DefaultPurchasesTax": "Tax Exclusive",
+        "PeriodLockDate": f"/Date({milliseconds(datetime(2025, 3, 31, tzinfo=UTC))}+0000)/",
+        "EndOfYearLockDate": f"/Date({milliseconds(datetime(2024, 12, 31, tzinfo=UTC))}+0000)/",
         "CreatedDateUTC": f"/Date({milliseconds(datetime(2020, 1, 6, 8, tzinfo=UTC))})/", "OrganisationEntityType": "COMPANY",
         "Timezone": "PACIFICSTANDARDTIME", "ShortCode": f"!s{tenant_id[-4:]}", "OrganisationID": tenant_id, "Edition": "BUSINESS",
         "Class": "PREMIUM", "Addresses": [], "Phones": [], "ExternalLinks": [], "PaymentTerms": {},

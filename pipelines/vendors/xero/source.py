@@ -189,7 +189,7 @@ def _each(job: Job, read: Callable[[Job, Tenant], Pages]) -> Pages:
 
 
 def organisation(job: Job, tenant: Tenant) -> Pages:
-    """The organisation's name, base currency, country and short code."""
+    """The organisation's name, base currency, country, short code and lock dates."""
     own = next(found for one, found in job.api.organisations() if one == tenant)
     yield "organisations", [rows.organisation_row(own, tenant.id)]
 

@@ -10,10 +10,6 @@ home as (
     {{ newest(source('raw_hubspot', 'company_currency'), ['id'], []) }}
 ),
 
-rates as (
-    {{ newest(source('raw_hubspot', 'exchange_rates'), ['from_currency', 'to_currency'], ['effective_at']) }}
-),
-
 companies as (
     select *
     from (
@@ -58,7 +54,7 @@ final as (
         deals.deal_currency as currency,
         {{ rate_to_base(
             'deals.deal_currency', 'deals.home_currency',
-            'coalesce(' ~ ratio('deals.home_amount', 'deals.amount') ~ ', rates.rate)'
+            ratio('deals.home_amount', 'deals.amount')
         ) }} as rate,
         deals.close_date,
         coalesce(deals.probability, stages.probability) as probability,
@@ -74,8 +70,6 @@ final as (
     from with_currency as deals
     left join stages on deals.stage_id = stages.id
     left join companies on deals.id = companies.deal_id
-    left join rates
-        on deals.deal_currency = rates.from_currency and deals.home_currency = rates.to_currency
 )
 
 {{ canonical_select('deals', 'final') }}

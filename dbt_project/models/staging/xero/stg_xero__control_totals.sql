@@ -56,16 +56,22 @@ quotes as (
     where to_currency = '{{ var("base_currency") }}'
 ),
 
+base_currency as (
+    select minor_units from {{ ref('iso_currencies') }} where code = '{{ var("base_currency") }}'
+),
+
 dated as (
     select
         items.customer_id,
         coalesce(items.rate, quotes.rate) as rate,
         items.sign * items.open_amount as raw_now,
         case when items.item_date <= {{ as_of() }} then items.sign * items.open_amount end as raw_dated,
-        case when items.item_date <= {{ as_of() }} then items.sign * round({{ times_rate(
-            'items.open_amount + coalesce(later.amount, 0)', 'coalesce(items.rate, quotes.rate)') }}, 2)
+        case when items.item_date <= {{ as_of() }} then items.sign * {{ round_money(
+            times_rate('items.open_amount + coalesce(later.amount, 0)', 'coalesce(items.rate, quotes.rate)'),
+            'base_currency.minor_units') }}
         end as base_then
     from items
+    cross join base_currency
     left join quotes
         on items.currency = quotes.from_currency and items.item_date >= quotes.rate_date
         and (items.item_date < quotes.next_date or quotes.next_date is null)
