@@ -5,19 +5,17 @@ Everything follows from a seed. A customer shares no id, e-mail or domain with i
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from random import Random
 
 import duckdb
-from dbt.cli.main import dbtRunner
+from dbt_fixture import messages_of, run_dbt
 from raw_rows import columns_of
 
 CRM, BOOKS = "hubspot", "quickbooks"
-PROJECT = Path(__file__).parents[1] / "dbt_project"
 MODELS = ("int_customers__rooted", "int_match_candidates__found", "int_customers__matched", "int_match_suggestions__scored")
 GIVEN = {
     "int_customers__unioned": "source customer_id name legal_name email domain parent_id currency crm_account_id url",
@@ -128,13 +126,9 @@ def warehouse(path: Path, accounts: list[tuple[str, str]], customers: list[Plant
 
 def build(path: Path, scratch: Path, models: tuple[str, ...] = MODELS) -> dict[str, float]:
     """Runs the models; seconds by model. Raises AssertionError with dbt's message."""
-    os.environ["CROSSFOOT_WAREHOUSE"] = str(path)
-    variables = {"as_of": "2026-06-30", "known_at": "2026-07-01T02:00:00+00:00", "crms": [CRM], "ledgers": [BOOKS]}
-    result = dbtRunner().invoke(
-        ["run", "--select", *models, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(variables),
-         "--target-path", str(scratch / "target"), "--log-path", str(scratch / "logs"), "--quiet"]
-    )  # fmt: skip
-    assert result.success, [(row.node.name, row.message) for row in result.result or ()] or result.exception
+    names = {"crms": [CRM], "ledgers": [BOOKS]}
+    result = run_dbt(["run", "--select", *models], path, scratch, date(2026, 6, 30), datetime(2026, 7, 1, 2, tzinfo=UTC), names)
+    assert result.success, messages_of(result)
     return {row.node.name: row.execution_time for row in result.result}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from dbt_fixture import MODELS_ALONE
 from sandbox_fixture import Portal, control, running_sandbox
 
 from flows import cli, when
@@ -103,19 +105,32 @@ def crossfoot(*arguments: object, at: Path, url: str | None = None, **variables:
 
 
 def first_night(factory: Any) -> Path:
-    """A data folder after `crossfoot extract` and `crossfoot build` of the first day, nothing written; made once."""
+    """A data folder after `crossfoot extract` and `crossfoot build` of the first day, nothing written; made once, by
+    whichever of the test processes needs it first."""
     if "data" not in _first:
-        folder = factory.mktemp("first-night")
-        with running_sandbox(make_world(), rate_limits=False) as url:
-            _first["ran"] = [crossfoot("--data-dir", folder / "data", "--json", step, at=folder, url=url)
-                             for step in ("extract", "build")]
-        for ran in _first["ran"]:
-            assert ran.code == 0, f"{ran.out}\n{ran.err}"
-        # The tokens in this journal were rotated by a sandbox that is gone.
-        for name in ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"):
-            (folder / "data" / name).unlink(missing_ok=True)
+        together = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+        folder = together / "first-night"
+        with (together / "first-night.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "ran.json").exists():
+                _make_first_night(folder)
+        told = json.loads((folder / "ran.json").read_text(encoding="utf-8"))
+        _first["ran"] = [Ran(**(one | {"loaded": frozenset(one["loaded"])})) for one in told]
         _first["data"] = folder / "data"
     return _first["data"]
+
+
+def _make_first_night(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    with running_sandbox(make_world(), rate_limits=False) as url:
+        ran = [crossfoot("--data-dir", folder / "data", "--json", step, at=folder, url=url) for step in ("extract", "build")]
+    for one in ran:
+        assert one.code == 0, f"{one.out}\n{one.err}"
+    # The tokens in this journal were rotated by a sandbox that is gone.
+    for name in ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"):
+        (folder / "data" / name).unlink(missing_ok=True)
+    told = [vars(one) | {"loaded": sorted(one.loaded)} for one in ran]
+    (folder / "ran.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def commands_of_first_night(factory: Any) -> list[Ran]:
@@ -261,7 +276,7 @@ class House:
 
 def models_alone(*night: Any) -> list[transform.Node]:
     """`transform.build` without the tests."""
-    command = ["build", "--resource-type", "seed", "--resource-type", "model", *transform.configured(night[0])]
+    command = ["build", *MODELS_ALONE, *transform.configured(night[0])]
     return transform.invoke(night[0], command, *night[1:])
 
 

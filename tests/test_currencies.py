@@ -7,9 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from dbt_fixture import MODELS_ALONE, messages_of
 from extract_fixture import MemoryTokens
 from raw_rows import create_raw_tables
-from test_dbt_models import AS_OF, NIGHT, Company, Warehouse, days_ago, messages_of
+from test_dbt_models import AS_OF, NIGHT, Company, Warehouse, days_ago
 from test_ecb_source import RECORDED, configured
 
 from pipelines import extract
@@ -183,7 +184,7 @@ def test_a_gain_is_no_part_of_collected(world: Warehouse) -> None:
 def test_a_table_of_rates_has_its_place_in_sync_health_and_holds_nobody(world: Warehouse) -> None:
     assert world.one("select side, status from marts.sync_health where source = 'ecb'") == ("rates", "fresh")
     later = AS_OF + timedelta(days=2)
-    world.build(as_of=later, known_at=NIGHT + timedelta(hours=40))
+    world.build(*MODELS_ALONE, as_of=later, known_at=NIGHT + timedelta(hours=40))
     reasons = world.rows("select distinct hold_reason from marts.account_status where account_id = 'paris'")
     assert "ecb" not in (reasons[0][0] or "")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +12,11 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.cli.main import dbtRunnerResult
+from dbt_fixture import MODELS_ALONE, PROJECT, messages_of, run_dbt
 from jinja2 import Environment
 from raw_rows import RawRows, create_raw_tables
 
-PROJECT = Path(__file__).parents[1] / "dbt_project"
 AS_OF = date(2026, 6, 30)
 NIGHT = datetime(2026, 7, 1, 2, tzinfo=UTC)
 NEXT_NIGHT = NIGHT + timedelta(days=1)
@@ -40,18 +38,8 @@ class Warehouse:
     rates: tuple[str, ...] = ()
 
     def dbt(self, *command: str, as_of: date = AS_OF, known_at: datetime = NIGHT, **more: object) -> dbtRunnerResult:
-        variables = {
-            "as_of": as_of.isoformat(), "known_at": known_at.isoformat(timespec="microseconds"), "crms": self.crms,
-            "ledgers": self.ledgers, "rates": self.rates,
-        } | more  # fmt: skip
-        os.environ["CROSSFOOT_WAREHOUSE"] = str(self.path)
-        return dbtRunner().invoke(
-            [
-                *command, "--project-dir", str(self.project), "--profiles-dir", str(self.project),
-                *self._others(), "--vars", json.dumps(variables),
-                "--target-path", str(self.scratch / "target"), "--log-path", str(self.scratch / "logs"), "--quiet",
-            ]
-        )  # fmt: skip
+        names = {"crms": self.crms, "ledgers": self.ledgers, "rates": self.rates} | more
+        return run_dbt([*command, *self._others()], self.path, self.scratch, as_of, known_at, names, self.project)
 
     def _others(self) -> list[str]:
         """The options that leave out the models and tests of vendors that are not configured, as a night does."""
@@ -64,8 +52,9 @@ class Warehouse:
         ]
         return ["--exclude", *folders] if folders else []
 
-    def build(self, **arguments: object) -> None:
-        result = self.dbt("build", **arguments)
+    def build(self, *choice: str, **arguments: object) -> None:
+        """Builds and tests the models, or what of them is chosen by dbt's options."""
+        result = self.dbt("build", *choice, **arguments)
         assert result.success, messages_of(result)
 
     def rows(self, sql: str, *values: object) -> list[tuple]:
@@ -93,14 +82,6 @@ class Warehouse:
                 )
                 for schema, name in tables
             }
-
-
-def messages_of(result: dbtRunnerResult) -> str:
-    if result.exception:
-        return str(result.exception)
-    return "\n".join(
-        f"{row.node.name}: {row.message}" for row in result.result if row.status not in ("pass", "success")
-    )
 
 
 class Company(RawRows):
@@ -366,9 +347,9 @@ def nights(first_night: Warehouse) -> Nights:
     later.loaded("hubspot")
     later.loaded("quickbooks", "failed", "503 from the vendor")
     later.land(first_night.path)
-    first_night.build()
+    first_night.build(*MODELS_ALONE)
     again = first_night.export()
-    first_night.build(as_of=AS_OF + timedelta(days=1), known_at=NEXT_NIGHT)
+    first_night.build(*MODELS_ALONE, as_of=AS_OF + timedelta(days=1), known_at=NEXT_NIGHT)
     return Nights(first, again, first_night)
 
 

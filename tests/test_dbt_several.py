@@ -14,8 +14,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from dbt_fixture import MODELS_ALONE, PROJECT
 from raw_rows import create_raw_tables
-from test_dbt_models import AS_OF, NIGHT, PROJECT, Company, Warehouse, canonical_columns, days_ago
+from test_dbt_models import AS_OF, NIGHT, Company, Warehouse, canonical_columns, days_ago
 
 CRM, BOOKS = "second_crm", "second_books"
 OBJECTS = {
@@ -255,7 +256,7 @@ def test_one_ledger_failing_leaves_the_others_served(night: Warehouse) -> None:
         failed.loaded(source)
     failed.loaded(BOOKS, "failed", "503")
     failed.land(night.path)
-    night.build(known_at=failed.known_at)
+    night.build(*MODELS_ALONE, known_at=failed.known_at)
     reason = f"the last extract of {BOOKS} failed"
     assert dict(night.rows("select account_id, hold_reason from marts.account_status")) == {
         "acme": reason, "A-1": reason, "lonely": reason, "shared": reason,
@@ -274,7 +275,7 @@ def test_what_was_read_in_part_and_another_crm_that_failed(night: Warehouse) -> 
     partial.loaded(BOOKS, "partial")
     partial.loaded(CRM, "failed", "401")
     partial.land(night.path)
-    night.build(known_at=partial.known_at)
+    night.build(*MODELS_ALONE, known_at=partial.known_at)
     held = dict(night.rows("select account_id, hold_reason from marts.account_status where source = 'hubspot'"))
     assert held == {"acme": PARTIAL, "lonely": PARTIAL, "shared": PARTIAL, "solo": None}
     reasons = night.rows(f"select distinct hold_reason from activation.sync_{CRM}__accounts where record_id <> 'A-1'")

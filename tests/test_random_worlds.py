@@ -6,9 +6,10 @@ from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
+from dbt_fixture import MODELS_ALONE, messages_of
 from random_worlds import CENT, CURRENCIES, SINGLE, TOGETHER, Deal, World, land, make_world
 from raw_rows import RawRows, create_raw_tables
-from test_dbt_models import NIGHT, Warehouse, messages_of
+from test_dbt_models import NIGHT, Warehouse
 from test_dbt_several import BOOKS, CRM, project_with_invented_vendors
 
 WORLDS = 200
@@ -35,7 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, worlds: tuple[World, ...]) -
     for source in (CRM, BOOKS):
         loads.add("raw_crossfoot.loads", source=source, known_at=NIGHT, status="complete", calls=1, rows=1)
     loads.land(warehouse.path)
-    result = warehouse.dbt("build", "--resource-type", "seed", "--resource-type", "model", "--select", *MODELS)
+    result = warehouse.dbt("build", *MODELS_ALONE, "--select", *MODELS)
     assert result.success, messages_of(result)
     return warehouse
 

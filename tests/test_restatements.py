@@ -70,6 +70,10 @@ def third(company: Company) -> None:
 NIGHTS = ((REPORT_DAY, REPORT, first), (LATER_DAY, LATER, second), (LAST_DAY, LAST, third))
 
 
+# What restatements are made of, and the tests of that.
+CHOICE = ("--select", "+assert_restatements_add_up", "+assert_documents_history_holds_tonight", "--indirect-selection", "buildable")
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warehouse, list[list[tuple]], list[tuple], list[tuple]]]:
     """The warehouse, the restatements of each of the three nights, and those of the second and then the third once more."""
@@ -81,12 +85,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warehouse,
         company = started(warehouse.path, known_at, as_of)
         land(company)
         company.land(warehouse.path)
-        warehouse.build(as_of=as_of, known_at=known_at)
+        warehouse.build(*CHOICE, as_of=as_of, known_at=known_at)
         seen.append(warehouse.rows(SQL))
     history = warehouse.rows("SELECT * FROM intermediate.int_documents__history ORDER BY ALL")
-    warehouse.build(as_of=LATER_DAY, known_at=LATER)
+    warehouse.build(*CHOICE, as_of=LATER_DAY, known_at=LATER)
     again = warehouse.rows(SQL)
-    warehouse.build(as_of=LAST_DAY, known_at=LAST)
+    warehouse.build(*CHOICE, as_of=LAST_DAY, known_at=LAST)
     assert warehouse.rows("SELECT * FROM intermediate.int_documents__history ORDER BY ALL") == history
     yield warehouse, seen, again, warehouse.rows(SQL)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dbt_fixture import PROJECT, messages_of
 from raw_rows import RawRows
-from staging_fixture import NIGHT, PROJECT, StagingNight, messages_of
+from staging_fixture import NIGHT, StagingNight
 
 from pipelines.vendors import VENDORS
 

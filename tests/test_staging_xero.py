@@ -7,8 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from dbt_fixture import messages_of
 from raw_rows import RawRows
-from staging_fixture import AS_OF, NIGHT, StagingNight, messages_of
+from staging_fixture import AS_OF, NIGHT, StagingNight
 
 from pipelines.vendors.xero.source import TABLES
 
