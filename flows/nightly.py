@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed, State
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 from flows.when import tonight
 from pipelines import night as steps
 from pipelines import outcome, publish, settings, tieout
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
+from pipelines.landing import WarehouseBusy
 from pipelines.night import Night, Progress
 from pipelines.outcome import Outcome
 from pipelines.report import build as report
+from pipelines.report import mail, send
 from pipelines.transform import TransformFailed
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import FieldsMissing
@@ -31,7 +37,8 @@ EXTRACT_RETRY_SECONDS = 30
 # Names of final states, besides Completed: each is of the type Failed, so that alerts see it.
 PARTIAL, BLOCKED = "PartialFailure", "Blocked"
 # What ends a night and says by itself what is wrong; a CRM that is down ends it too, in the plan or in the apply.
-STOPPED = (TransformFailed, ApplyStopped, ApiError, ConnectionLost, BudgetSpent, FieldsMissing, LockHeld, JournalError)
+STOPPED = (TransformFailed, ApplyStopped, ApiError, ConnectionLost, BudgetSpent, FieldsMissing, LockHeld, JournalError,
+           WarehouseBusy)
 
 # Progress goes to whoever runs the flow in this process; it is no parameter, because those are stored with the run.
 watcher: list[Progress] = []
@@ -70,6 +77,28 @@ def publish_marts(night: Night) -> tuple[Path, Path, report.Report]:
     return published, report.write_page(figures, night.settings.data_dir / "reports" / "report.html"), figures
 
 
+@task(cache_policy=NO_CACHE, persist_result=False)
+def send_mail(night: Night, ended: Outcome, figures: report.Report | None) -> str:
+    subject, body = (mail.subject(figures), mail.mail_body(figures)) if figures else (None, None)
+    return send.send(night.settings, send.compose(night.settings, ended, subject, body, night.now()))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def notify(night: Night, ended: Outcome) -> str:
+    name = night.settings.get("mail", "notification_block")
+    try:
+        block = Block.load(name)
+    except ValueError:
+        raise send.SendFailed(f"{name} was not told: Prefect has no such block; `prefect block ls` lists those that it has, correct [mail] "
+                              "notification_block") from None
+    where = f" {_address(night, ended)}" if ended.report else ""
+    with block.raise_on_failure():
+        waiting = block.notify(f"{send.calm(ended.sentence)}{where}", send.subject_of(ended, None))
+        if inspect.isawaitable(waiting):  # a block of the user's own may be asynchronous
+            run_coro_as_sync(waiting)
+    return f"{name} was told."
+
+
 @flow(name="crossfoot-nightly", validate_parameters=True, persist_result=False)
 def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | None = None, config: str | None = None,
             data_dir: str | None = None) -> State:
@@ -82,11 +111,10 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
     try:
         ended = _run(night, mode)
     except STOPPED as error:
-        ended = Outcome(night.as_of, night.known_at, mode, "failed", f"The night stopped: {error}")
-        _artifacts(ended, None)
+        ended = _told(night, Outcome(night.as_of, night.known_at, mode, "failed", outcome.stopped(error)), None)
     except BlockedPlan as error:
-        ended = Outcome(night.as_of, night.known_at, mode, "blocked", f"Nothing was written: {error}.")
-        _artifacts(ended, None)
+        sentence = f"Nothing was written or published: {error}; then run the night again."
+        ended = _told(night, Outcome(night.as_of, night.known_at, mode, "blocked", sentence), None)
     outcome.save(night.settings, ended)
     return _state(ended)
 
@@ -113,8 +141,7 @@ def _run(night: Night, mode: str) -> Outcome:
         published, page, figures = publish_marts(night)
     ended = Outcome(night.as_of, night.known_at, mode, state, sentence, tuple(receipts), plan, path, applied, published, page,
                     certificates)
-    _artifacts(ended, figures)
-    return ended
+    return _told(night, ended, figures)
 
 
 def _extract(night: Night) -> list[Receipt]:
@@ -136,13 +163,45 @@ def _extract(night: Night) -> list[Receipt]:
     return receipts
 
 
-def _artifacts(ended: Outcome, figures: report.Report | None) -> None:
-    """The night's page in the Prefect UI: a summary, and the exceptions as a table."""
-    lines = [f"**{ended.state}**: {report.plain(ended.sentence)}", ""]
+def _told(night: Night, ended: Outcome, figures: report.Report | None) -> Outcome:
+    """The outcome, once everybody who is to hear of it was told; whom that failed with is said in it, and the night goes on."""
+    said = []
+    if send.is_wanted(night.settings):
+        said.append(_said("The mail was not sent", send_mail(night, ended, figures, return_state=True)))
+    if block := night.settings.get("mail", "notification_block"):
+        said.append(_said(f"{block} was not told", notify(night, ended, return_state=True)))
+    for sentence in said:
+        _announce(sentence)
+    ended = replace(ended, sent=" ".join(said))
+    _artifacts(night, ended, figures)
+    return ended
+
+
+def _said(failed: str, state: State) -> str:
+    """What became of a message. A task that failed is seen as such, and one sentence more of the night says it; without the
+    text of an error that nobody expected, which may hold the address of a webhook."""
+    found = state.result(raise_on_failure=False)
+    if isinstance(found, send.SendFailed):
+        return f"{found}."
+    if isinstance(found, BaseException):
+        return f"{failed}: {type(found).__name__}; the log of its task says more."
+    return found
+
+
+def _address(night: Night, ended: Outcome) -> str:
+    """Where the report is opened: where it is served, else the file on this machine."""
+    return night.settings.get("report", "address") or ended.report.absolute().as_uri()
+
+
+def _artifacts(night: Night, ended: Outcome, figures: report.Report | None) -> None:
+    """The night's page in the Prefect UI: a summary, the exceptions as a table, and a link to the report."""
+    lines = [f"**{ended.state}**: {report.plain(ended.sentence)} {report.plain(ended.sent)}", ""]
     if figures:
+        create_link_artifact(_address(night, ended), "Open the report", key="crossfoot-report",
+                             description=f"Report of the night of {ended.as_of}")
         lines.append(report.summary(figures))
         rows = report.exceptions(figures)
-        create_table_artifact(rows, key="crossfoot-exceptions", description=f"{len(figures.sections['exceptions'])} exceptions")
+        create_table_artifact(rows, key="crossfoot-exceptions", description=f"{figures.exceptions.count} exceptions")
     elif ended.tie_out:  # a doubtful night publishes no report; its certificates are shown all the same
         shown = tieout.lines({one.source: one.document() for one in ended.tie_out})
         lines += ["", "Tie-out:", *(f"{'  ' * line.startswith('  ')}- {report.plain(line)}" for line in shown)]

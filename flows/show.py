@@ -17,11 +17,15 @@ from typing import Any
 from pipelines.money import Money
 
 MAX_ROWS = 40
+# Characters of a cell that an answer shows: a definition is longer than a name.
+WIDEST = 300
+# DuckDB's types that are read better from the right.
+NUMBERS = ("DECIMAL", "BIGINT", "INTEGER", "HUGEINT", "DOUBLE", "FLOAT", "SMALLINT", "TINYINT", "U")
 # Exit codes of the errors that steps raise, by class name: importing the classes would load every step.
 EXIT_CODES = {
     "BlockedPlan": 3, "PlanFileError": 2, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2, "NoPackage": 2, "OSError": 1,
-    "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "TransformFailed": 1, "ExtractFailed": 1, "ApiError": 1,
-    "ConnectionLost": 1, "BudgetSpent": 1, "ForeignHost": 1, "WriteRefused": 1, "WarehouseBusy": 1,
+    "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "NotPrinted": 1, "TransformFailed": 1, "ExtractFailed": 1, "ApiError": 1,
+    "ConnectionLost": 1, "QueryRefused": 2, "BudgetSpent": 1, "ForeignHost": 1, "WriteRefused": 1, "WarehouseBusy": 1,
 }
 
 
@@ -32,8 +36,15 @@ def known(error: BaseException) -> int | None:
 
 
 def as_json(document: Any) -> str:
-    """One JSON document; money is text, times are ISO 8601."""
-    return json.dumps(document, indent=1, ensure_ascii=False, default=_plain)
+    """One JSON document; money is text, times are ISO 8601, and what a terminal would obey is escaped."""
+    return _unprintable(json.dumps(document, indent=1, ensure_ascii=False, default=_plain))
+
+
+def _unprintable(document: str) -> str:
+    """The same JSON with characters that cannot be seen (they stand in texts only) as JSON escapes them."""
+    if document.replace("\n", "").isprintable():
+        return document
+    return "".join(character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in document)
 
 
 def _plain(value: Any) -> Any:
@@ -53,11 +64,12 @@ def text(value: Any) -> str:
     return "".join(character if character.isprintable() else " " for character in str(value))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], limit: int = MAX_ROWS) -> str:
-    """Columns in line, numbers to the right; rows above the limit are counted."""
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], limit: int = MAX_ROWS, right: Sequence[bool] | None = None,
+          widest: int = 60) -> str:
+    """Columns in line, numbers (or those that `right` says) to the right; rows above the limit are counted."""
     cells = [[text(value) for value in row] for row in rows[:limit]]
-    right = [all(isinstance(row[i], (int, Decimal, Money)) or row[i] is None for row in rows) for i in range(len(headers))]
-    widths = [min(60, max([len(header), *(len(row[i]) for row in cells)])) for i, header in enumerate(headers)]
+    right = right or [all(isinstance(row[i], (int, Decimal, Money)) or row[i] is None for row in rows) for i in range(len(headers))]
+    widths = [min(widest, max([len(header), *(len(row[i]) for row in cells)])) for i, header in enumerate(headers)]
 
     def line(values: Sequence[str]) -> str:
         shown = [value if len(value) <= width else value[: width - 1] + "…" for value, width in zip(values, widths, strict=True)]
@@ -165,6 +177,7 @@ def outcome(ended: Any) -> str:
         lines.append(applied(ended.applied))
     if ended.published is not None:
         lines += [f"Published marts: {ended.published}", f"Report: {ended.report}"]
+    lines.append(text(ended.sent))
     return "\n".join(line for line in lines if line)
 
 
@@ -184,7 +197,7 @@ def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]]) ->
         lines += [f"  tie-out {text(line)}" for line in tie_out(last.get("tie_out") or {})]
         for problem in (last["applied"] or {}).get("problems", []):
             lines.append(f"  {problem['outcome']}: {problem['object']} {problem['record']} {problem['field']}: {text(problem['message'])}")
-        lines += [f"  {name}: {last[name]}" for name in ("published", "report") if last[name]]
+        lines += [f"  {name}: {text(last[name])}" for name in ("published", "report", "sent") if last.get(name)]
     if runs:
         rows = [[run["run_id"], run["status"], run["plan_id"], run["written"], run["message"]] for run in runs]
         lines += ["", table(["run", "status", "plan", "written", "message"], rows)]
@@ -199,6 +212,24 @@ def exported(done: Any) -> str:
 def imported(done: Any) -> str:
     lines = [f"{len(done.decisions)} decisions taken, {done.unchanged} stood already, {done.unanswered} rows without an answer."]
     return "\n".join(lines + ([decisions([vars(one) for one in done.decisions])] if done.decisions else []))
+
+
+def answer(found: Any) -> str:
+    """Rows of the published marts, with all their digits, and how many there are besides."""
+    from pipelines.query import exact
+
+    right = [kind.startswith(NUMBERS) for kind in found.types]
+    rows = [[exact(value) for value in row] for row in found.rows]
+    lines = [table([text(name) for name in found.columns], rows, len(rows), right, WIDEST), *more_rows(found)]
+    return "\n".join(lines)
+
+
+def more_rows(found: Any) -> list[str]:
+    """A sentence on what is not shown; none where all is."""
+    if not found.more:
+        return []
+    counted = f"{found.more:,}" if found.is_counted else f"At least {found.more:,}"
+    return [f"{counted} more rows are not shown; `crossfoot sql --limit NUMBER` shows more, `--csv` writes a file of them."]
 
 
 def decisions(found: Sequence[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ class Setting:
 
     section: str
     key: str
-    kind: str  # text | integer | count | decimal | share | flag | list | table | choice:<a|b> | zone | cron | currency
+    kind: str  # a key of `_CHECKS` in pipelines/settings.py, or choice:<a|b>
     default: Any
     help: str
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.night import Tokens, connect_crm, open_journal
-from pipelines.settings import ConfigurationError, Settings, missing_secrets
+from pipelines.settings import ConfigurationError, Settings, missing_mail_password, missing_secrets
 from pipelines.transform import PROJECT
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import FieldsMissing
@@ -18,7 +18,7 @@ from pipelines.writeback import setup
 
 def examine(settings: Settings, now: Callable[[], datetime]) -> list[str]:
     """One sentence for each thing that is missing. `now` stamps a token that is rotated by signing in."""
-    findings = _folders(settings) + missing_secrets(settings, VENDORS)
+    findings = _folders(settings) + missing_secrets(settings, VENDORS) + missing_mail_password(settings)
     if settings.profile == "live" and not settings.get("company", "name"):
         findings.append("[company] name is empty; set it, it is the title of the report")
     without = {sentence.partition(":")[0] for sentence in findings}

@@ -28,7 +28,8 @@ LACKING = {"failed": "could not be read", "partial": "was read in part"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a night. `state`: complete, partial (a vendor or some writes failed), blocked or failed."""
+    """The end of a night. `state`: complete, partial (a vendor or some writes failed), blocked or failed. `sent` says who was
+    told of it, and to whom the report could not be sent; empty where nobody is to be told."""
 
     as_of: date
     known_at: datetime
@@ -42,6 +43,7 @@ class Outcome:
     published: Path | None = None
     report: Path | None = None
     tie_out: tuple[Certificate, ...] = ()
+    sent: str = ""
 
     def document(self) -> dict[str, Any]:
         """The outcome as plain JSON values."""
@@ -55,6 +57,7 @@ class Outcome:
             "applied": self.applied and applied_document(self.applied),
             "published": self.published and str(self.published),
             "report": self.report and str(self.report),
+            "sent": self.sent,
         }
 
 
@@ -95,23 +98,40 @@ def sentence(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | No
 
     `blocks` are the guards' (the night itself is doubtful); those of the plan forbid only the writing.
     """
-    lacking = [receipt for receipt in receipts if receipt.status in LACKING]
-    reasons = plan.blocks if plan is not None else blocks
-    if lacking:
-        named = "; ".join(f"{receipt.source} {LACKING[receipt.status]} ({receipt.message})" for receipt in lacking)
-        mend = "mend that and run the night again" if any(one.status == "failed" for one in lacking) else "the next night reads on"
-        stopped = f" Nothing was written: {'; '.join(reasons)}." if reasons and (blocks or mode == "apply") else ""
-        return "partial", f"{named}: what depends on it is left as it was; {mend}.{stopped}"
+    if any(receipt.status in LACKING for receipt in receipts):
+        return "partial", _lacking(receipts, blocks, plan, applied, mode)
+    if blocks:
+        return "blocked", f"Nothing was written or published: {'; '.join(blocks)}; then run the night again."
     if mode == "off" or plan is None:
-        return ("blocked", f"The night is doubtful: {'; '.join(blocks)}.") if blocks else ("complete", "Write-back is off.")
-    if blocks or (plan.blocks and mode == "apply"):
-        return "blocked", f"Nothing was written: {'; '.join(plan.blocks)}."
+        return "complete", "Write-back is off."
+    if plan.blocks and mode == "apply":
+        remedy = "then run the night again" if plan.guard_blocks else f"`crossfoot apply {plan.id}` approves it"
+        return "blocked", f"Nothing was written: {'; '.join(plan.blocks)}; {remedy}."
     if applied is not None and applied.problems:
-        return "partial", (f"{applied.skipped} changes were skipped and {applied.rejected} rejected; "
-                           "`crossfoot status` names them, and the next night tries again.")
+        return "partial", f"{_problems(applied)}; `crossfoot status` names them, and the next night tries again."
     if applied is not None:
         return "complete", f"{applied.written} changes were written."
     return "complete", _planned(plan)
+
+
+def _lacking(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | None, applied: ApplyResult | None, mode: str) -> str:
+    """What a night says that could not hear every source."""
+    lacking = [receipt for receipt in receipts if receipt.status in LACKING]
+    named = "; ".join(f"{receipt.source} {LACKING[receipt.status]} ({receipt.message})" for receipt in lacking)
+    reasons = blocks or (plan.blocks if plan is not None and mode == "apply" else ())
+    stopped = f", and nothing was written{' or published' if blocks else ''}: {'; '.join(reasons)}" if reasons else ""
+    refused = f"; besides, {_problems(applied)} (`crossfoot status` names them)" if applied is not None and applied.problems else ""
+    mend = "mend that and run the night again" if any(one.status == "failed" for one in lacking) else "the next night reads on"
+    return f"{named}: what depends on it is left as it was{stopped}{refused}; {mend}."
+
+
+def _problems(applied: ApplyResult) -> str:
+    return f"{applied.skipped} changes were skipped and {applied.rejected} rejected"
+
+
+def stopped(error: Exception) -> str:
+    """What a night says that ended before it could publish, and, where the error came from the writing, in its midst."""
+    return f"The night stopped and published nothing: {str(error).rstrip('.')}; mend that and run the night again."
 
 
 def _planned(plan: Plan) -> str:

@@ -10,6 +10,14 @@ from pipelines import landing
 from pipelines.settings import Settings
 
 SCHEMA = "marts"
+# The oldest format that DuckDB 1 and 2 both read: the drivers in other programs are older than ours.
+STORAGE = "v1.0.0"
+# Which night the file is of.
+NIGHT = """
+    CREATE TABLE published.main.published_night (as_of DATE, known_at TIMESTAMPTZ);
+    COMMENT ON TABLE published.main.published_night IS 'One row: the night that this file is of.';
+    COMMENT ON COLUMN published.main.published_night.as_of IS 'Business date of every number.';
+    COMMENT ON COLUMN published.main.published_night.known_at IS 'Time up to which the vendors were heard.'"""
 
 
 def published_path(settings: Settings) -> Path:
@@ -28,10 +36,10 @@ def publish(settings: Settings, as_of: date, known_at: datetime) -> Path:
     for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
         leftover.unlink(missing_ok=True)
     with landing.connect(settings.warehouse) as connection:
-        connection.execute(f"ATTACH '{_quoted(fresh)}' AS published")
+        connection.execute(f"ATTACH '{_quoted(fresh)}' AS published (STORAGE_VERSION '{STORAGE}')")
         try:
             _copy(connection)
-            connection.execute("CREATE TABLE published.main.published_night (as_of DATE, known_at TIMESTAMPTZ)")
+            connection.execute(NIGHT)
             connection.execute("INSERT INTO published.main.published_night VALUES (?, ?)", [as_of, known_at])
         finally:
             connection.execute("DETACH published")

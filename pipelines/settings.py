@@ -23,6 +23,8 @@ from pipelines.card import Card, Setting
 CONFIG_NAME = "crossfoot.toml"
 SANDBOX_URL_VARIABLE = "CROSSFOOT_SANDBOX_URL"
 SANDBOX_PORT = 8765
+MAIL_PASSWORD_VARIABLE = "CROSSFOOT_MAIL_PASSWORD"
+MAX_PORT = 65_535
 
 # The packages that Crossfoot is made of phone home unless told not to; a run over other people's money does not.
 QUIET_ENVIRONMENT = MappingProxyType(
@@ -50,6 +52,10 @@ GENERAL: tuple[Setting, ...] = (
     Setting("company", "time_zone", "zone", "UTC", "IANA name; decides which day a deal closed and when a night starts."),
     Setting("company", "month_close_days", "integer", 5,
             "A month counts as reported this many days after its end; what changes in it later is a restatement."),
+    Setting("company", "fiscal_year_start", "month", 1, "Number of the month in which the fiscal year starts: 1 is January."),
+    Setting("company", "number_format", "choice:1,234.56|1.234,56|1 234,56|1'234.56", "1,234.56", "How the report writes numbers."),
+    Setting("company", "date_format", "choice:2026-12-31|31.12.2026|31/12/2026|12/31/2026|31 Dec 2026", "2026-12-31",
+            "How the report writes the last day of 2026."),
     Setting("schedule", "cron", "cron", "0 2 * * *", "When the nightly deployment starts, in the company's time zone."),
     Setting("vendors", "crms", "list", (), "CRMs to read and, when write-back is on, to write to."),
     Setting("vendors", "ledgers", "list", (), "Accounting systems to read. They are never written to."),
@@ -75,7 +81,18 @@ GENERAL: tuple[Setting, ...] = (
     Setting("network", "attempts", "count", 6, "How often a call that may be repeated is tried."),
     Setting("network", "retry_base_seconds", "decimal", Decimal("1"), "First wait before a repeated call; doubles each time."),
     Setting("journal", "url", "text", "", "SQLAlchemy URL of the journal. Empty: SQLite in the data folder."),
+    Setting("mail", "to", "addresses", (), "Who gets the report after each night. Empty: nothing is sent."),
+    Setting("mail", "from", "address", "", "Address that it comes from."),
+    Setting("mail", "host", "text", "", "Mail server (SMTP)."),
+    Setting("mail", "port", "count", 587, "Its port: mostly 587 for starttls, 465 for ssl."),
+    Setting("mail", "security", "choice:starttls|ssl|none", "starttls", "How the connection is encrypted. none: not at all."),
+    Setting("mail", "user", "text", "", f"User to sign in as; the password is {MAIL_PASSWORD_VARIABLE}. Empty: without signing in."),
+    Setting("mail", "notification_block", "text", "",
+            "Prefect notification block that is told of each night, such as \"slack-webhook/finance\". Empty: none."),
     Setting("publish", "keep", "integer", 7, "How many earlier published files are kept."),
+    Setting("report", "address", "text", "",
+            "Where people open the report, such as https://intranet.example/report.html. Empty: the file in data/reports."),
+    Setting("report", "chromium", "text", "", "Path of the Chromium that prints the report as PDF. Empty: the one on the path."),
 )
 
 
@@ -89,6 +106,7 @@ class Settings:
     values: Mapping[str, Mapping[str, Any]]
     sandbox_url: str
     secrets: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
+    mail_password: str = field(repr=False, default="")
 
     def get(self, section: str, key: str) -> Any:
         """A setting's value; a name that does not exist is a mistake in the code and raises KeyError."""
@@ -148,6 +166,8 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     values = _values(document, settings, text, path, problems)
     _check_vendors(values, cards, problems, text, path)
     _check_thresholds(values, problems, text, path)
+    _check_mail(values, problems, text, path)
+    _check_report(values, problems, text, path)
     sandbox_url = environment.get(SANDBOX_URL_VARIABLE) or f"http://127.0.0.1:{SANDBOX_PORT}"
     if not sandbox_url.startswith(("http://", "https://")):
         problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as http://127.0.0.1:{SANDBOX_PORT}")
@@ -163,6 +183,7 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
         values=MappingProxyType({name: MappingProxyType(section) for name, section in values.items()}),
         sandbox_url=sandbox_url.rstrip("/"),
         secrets={slug: _secrets(card, profile, environment) for slug, card in cards.items()},
+        mail_password=environment.get(MAIL_PASSWORD_VARIABLE, "").strip(),
     )
 
 
@@ -320,6 +341,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _month(value: Any) -> int:
+    if not 1 <= _integer(value) <= 12:
+        raise ValueError("write the number of a month, 1 to 12")
+    return value
+
+
 def _decimal(value: Any) -> Decimal:
     try:
         number = Decimal(str(value))
@@ -369,15 +396,31 @@ def _cron(value: Any) -> str:
     return value
 
 
+def _address(value: Any) -> str:
+    if value != "" and not _ADDRESS.fullmatch(_text(value)):
+        raise ValueError('write an address such as "finance@example.com"')
+    return value
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    if not all(item and _address(item) for item in _list(value)):
+        raise ValueError("leave the empty one out")
+    return tuple(dict.fromkeys(value))
+
+
 def _currency(value: Any) -> str:
     if not re.fullmatch(r"[A-Z]{3}", _text(value)):
         raise ValueError('write an ISO 4217 code such as "EUR"')
     return value
 
 
+# The plain form of an address: nothing in it can end a header or name a second recipient.
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", re.ASCII)
+
 _CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {"text": _text, "integer": _integer, "count": _count, "decimal": _decimal, "share": _share, "flag": _flag, "list": _list,
-     "table": _table, "zone": _zone, "cron": _cron, "currency": _currency}
+    {"text": _text, "integer": _integer, "count": _count, "month": _month, "decimal": _decimal, "share": _share, "flag": _flag,
+     "list": _list, "table": _table, "zone": _zone, "cron": _cron, "currency": _currency,
+     "address": _address, "addresses": _addresses}
 )
 
 
@@ -410,6 +453,35 @@ def _check_thresholds(values: Mapping[str, Mapping[str, Any]], problems: list[st
             for name, policy in values["writeback"][key].items()
             if policy not in allowed
         ]
+
+
+def _check_mail(values: Mapping[str, Mapping[str, Any]], problems: list[str], text: str, path: Path | None) -> None:
+    """Whoever is to be written to needs a server and a sender; a password needs an encrypted connection."""
+    mail = values["mail"]
+    problems += [f"{_place(path, text, 'mail', 'to')}: [mail] to names somebody and {key} is empty; set it"
+                 for key in ("from", "host") if mail["to"] and not mail[key]]
+    if mail["user"] and mail["security"] == "none":
+        problems.append(f"{_place(path, text, 'mail', 'security')}: [mail] security is 'none' and user is {mail['user']!r}: the password "
+                        "would travel in the clear; write \"starttls\" or \"ssl\"")
+    if mail["port"] > MAX_PORT:
+        problems.append(f"{_place(path, text, 'mail', 'port')}: [mail] port is {mail['port']}; write at most {MAX_PORT}")
+    if mail["notification_block"].count("/") != bool(mail["notification_block"]):
+        problems.append(f"{_place(path, text, 'mail', 'notification_block')}: [mail] notification_block is "
+                        f"{mail['notification_block']!r}; write type/name, as `prefect block ls` shows it")
+
+
+def _check_report(values: Mapping[str, Mapping[str, Any]], problems: list[str], text: str, path: Path | None) -> None:
+    address = values["report"]["address"]
+    if address and not re.fullmatch(r"https?://[\x21-\x7e]+", address):
+        problems.append(f"{_place(path, text, 'report', 'address')}: [report] address is {address!r}; write a URL such as "
+                        "https://intranet.example/report.html")
+
+
+def missing_mail_password(settings: Settings) -> list[str]:
+    """A sentence where a user is to sign in to the mail server without a password; the night does not need it."""
+    if not settings.get("mail", "to") or not settings.get("mail", "user") or settings.mail_password:
+        return []
+    return [f"[mail] user is {settings.get('mail', 'user')!r} and the password is missing; set {MAIL_PASSWORD_VARIABLE} in the environment"]
 
 
 def _secrets(card: Card, profile: str, environment: Mapping[str, str]) -> dict[str, str]:

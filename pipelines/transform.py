@@ -19,6 +19,9 @@ _building = threading.Lock()
 # Parsed projects by their vars, as dbt stores them: what is read from that is a copy of its own.
 _parsed: dict[str, bytes] = {}
 _FINE = ("success", "pass", "warn", "no-op")
+# dbt's page is made of inline scripts that compile templates; it names a tracker of its own, which this keeps out.
+_ALONE = ("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+          "style-src 'unsafe-inline'; img-src data:; font-src data:\">")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,35 @@ def prepare(settings: Settings) -> None:
 
 def invoke(settings: Settings, command: Sequence[str], as_of: date, known_at: datetime) -> list[Node]:
     """Runs one dbt command in this process, as of a night, and returns its nodes."""
+    outcome = _as_of(settings, command, as_of, known_at)
+    nodes = [Node(item.node.name, str(item.node.resource_type), str(item.status), item.message or "") for item in outcome.result]
+    bad = [node for node in nodes if node.status not in _FINE]
+    if bad or not outcome.success:
+        raise TransformFailed(bad, "" if bad else f"dbt failed: {outcome.exception}")
+    return nodes
+
+
+def document(settings: Settings, as_of: date, known_at: datetime) -> Path:
+    """Writes the documentation of the models and the columns that they have in the warehouse, as one HTML page.
+
+    The page of `dbt docs generate --static` brings its scripts and data along; a rule of its own keeps a browser from
+    loading anything else. Raises TransformFailed.
+    """
+    outcome = _as_of(settings, ["docs", "generate", "--static", *configured(settings)], as_of, known_at)
+    page = (_home(settings) / "static_index.html").read_text(encoding="utf-8") if outcome.success else ""
+    head, tag, rest = page.partition("<head>")
+    if not tag:
+        raise TransformFailed([], f"dbt wrote no documentation: {outcome.exception or 'its page has no <head>'}")
+    path = settings.data_dir / "docs" / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(head + tag + _ALONE + rest, encoding="utf-8")
+    os.replace(fresh, path)
+    return path
+
+
+def _as_of(settings: Settings, command: Sequence[str], as_of: date, known_at: datetime) -> Any:
+    """One dbt command as of a night: dbt's own result. Raises TransformFailed where it could not start."""
     with _building:
         os.environ["CROSSFOOT_AS_OF"] = as_of.isoformat()
         os.environ["CROSSFOOT_KNOWN_AT"] = known_at.astimezone(UTC).isoformat(timespec="microseconds")
@@ -87,11 +119,7 @@ def invoke(settings: Settings, command: Sequence[str], as_of: date, known_at: da
         outcome = _dbt(settings, command, names, _manifest(settings, names))
     if outcome.result is None:
         raise TransformFailed([], f"dbt could not start: {outcome.exception}")
-    nodes = [Node(item.node.name, str(item.node.resource_type), str(item.status), item.message or "") for item in outcome.result]
-    bad = [node for node in nodes if node.status not in _FINE]
-    if bad or not outcome.success:
-        raise TransformFailed(bad, "" if bad else f"dbt failed: {outcome.exception}")
-    return nodes
+    return outcome
 
 
 def _manifest(settings: Settings, names: dict[str, Any]) -> Any:

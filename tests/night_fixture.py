@@ -22,7 +22,7 @@ from sandbox_fixture import Portal, control, running_sandbox
 
 from flows import cli, when
 from pipelines import night as steps
-from pipelines import settings, transform
+from pipelines import publish, settings, transform
 from pipelines.extract import Receipt
 from pipelines.sandbox.world import World, make_world
 from pipelines.settings import Settings
@@ -131,6 +131,17 @@ def _make_first_night(folder: Path) -> None:
         (folder / "data" / name).unlink(missing_ok=True)
     told = [vars(one) | {"loaded": sorted(one.loaded)} for one in ran]
     (folder / "ran.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def published_night(factory: Any) -> Path:
+    """The published file of the first night; made once."""
+    if "published" not in _first:
+        folder = factory.mktemp("published-night")
+        shutil.copyfile(first_night(factory) / "warehouse.duckdb", folder / "warehouse.duckdb")
+        chosen = settings.load(VENDORS, data_dir=folder)
+        night = steps.built(chosen)
+        _first["published"] = publish.publish(chosen, night.as_of, night.known_at)
+    return _first["published"]
 
 
 def commands_of_first_night(factory: Any) -> list[Ran]:

@@ -67,13 +67,13 @@ class Warehouse:
         return rows[0]
 
     def export(self) -> dict[str, list[str]]:
-        """Every mart and activation row as text, in order; the history, which is made of all nights, is left out."""
+        """Every mart and activation row as text, in order; the histories, which are made of all nights, are left out."""
         with duckdb.connect(str(self.path), read_only=True) as connection:
             connection.execute("set timezone='UTC'")
             tables = connection.execute(
-                "select table_schema, table_name from information_schema.tables where table_name <> ? "
+                "select table_schema, table_name from information_schema.tables where table_name not like ? "
                 "and table_schema in ('marts', 'activation') order by all",
-                ["account_status_history"],
+                ["%_history"],
             ).fetchall()
             return {
                 f"{schema}.{name}": sorted(

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import pytest
 import requests
+from mail_fixture import serving
 from night_fixture import FAST, SANDBOX_SECRETS, House, command_here, first_night, house
 from sandbox_fixture import control
 
@@ -116,6 +117,12 @@ def seen(state: Any) -> Ran:
     )  # fmt: skip
 
 
+def loaded(name: str) -> Any:
+    from prefect.blocks.core import Block
+
+    return Block.load(name)
+
+
 def saved(at: House) -> dict[str, Any]:
     return json.loads((at.data / FILE).read_text(encoding="utf-8"))
 
@@ -124,14 +131,40 @@ def saved(at: House) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def complete(server, tmp_path_factory):
-    """The first day heard once more, with write-back, each call taking its time."""
-    with house(tmp_path_factory.mktemp("complete"), data=first_night(tmp_path_factory), latency_ms=20) as at:
+def good(server, tmp_path_factory):
+    """The first day heard once more, with write-back, each call taking its time; a mail server and a chat are to be told."""
+    with house(tmp_path_factory.mktemp("complete"), data=first_night(tmp_path_factory), latency_ms=20) as at, serving() as mails:
+        at.config = told(mails.server_address[1], "chat/finance")
+        chat().save("finance", overwrite=True)
         at.forget()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(steps, "build", already_built)
             ran = run(at)
-        yield at, ran
+        yield at, ran, mails
+
+
+@pytest.fixture
+def complete(good):
+    return good[:2]
+
+
+def told(port: int, block: str) -> str:
+    """A configuration with somebody to write to and a block to notify."""
+    return (f'{FAST}[mail]\nto = ["cfo@acme.example"]\nfrom = "crossfoot@acme.example"\nhost = "127.0.0.1"\nport = {port}\n'
+            f'security = "none"\nnotification_block = "{block}"\n')
+
+
+def chat() -> Any:
+    """A notification block of our own; what it was told is in `said`."""
+    from prefect.blocks.abstract import NotificationBlock
+
+    class Chat(NotificationBlock):
+        said: ClassVar[list[tuple[str, str]]] = []
+
+        async def notify(self, body: str, subject: str | None = None) -> None:
+            self.said.append((subject or "", body))
+
+    return Chat()
 
 
 def test_a_good_night_is_completed_and_says_what_it_wrote(complete):
@@ -156,7 +189,7 @@ def test_each_step_is_a_task(complete):
     _, ran = complete
     names = [task["name"].rpartition("-")[0] for task in sorted(ran.tasks, key=lambda task: task["start_time"])]
     assert sorted(names[:2]) == ["extract hubspot", "extract quickbooks"]
-    assert names[2:] == ["build_models", "check_guards", "make_plan", "apply_plan", "publish_marts"]
+    assert names[2:] == ["build_models", "check_guards", "make_plan", "apply_plan", "publish_marts", "send_mail", "notify"]
     assert {task["state_type"] for task in ran.tasks} == {"COMPLETED"}
 
 
@@ -171,9 +204,11 @@ def test_vendors_are_read_side_by_side(complete):
     assert sum(one != other for one, other in zip(reading, reading[1:], strict=False)) >= 4
 
 
-def test_both_artifacts_are_there_with_the_nights_figures(complete):
+def test_the_artifacts_are_there_with_the_nights_figures(complete):
     at, ran = complete
-    assert ran.artifacts.keys() == {"crossfoot-night", "crossfoot-exceptions"}
+    assert ran.artifacts.keys() == {"crossfoot-night", "crossfoot-exceptions", "crossfoot-report"}
+    link = ran.artifacts["crossfoot-report"]
+    assert link["data"] == f"[Open the report]({ran.outcome.report.as_uri()})"
     page = ran.artifacts["crossfoot-night"]
     assert page["type"] == "markdown" and page["description"] == "Night of 2026-06-30: complete"
     (row,) = at.rows("SELECT count(*) AS accounts, sum(overdue_amount) AS overdue FROM marts.account_status "
@@ -186,6 +221,18 @@ def test_both_artifacts_are_there_with_the_nights_figures(complete):
     assert table["type"] == "table"
     assert len(rows) == at.rows("SELECT count(*) AS rows FROM marts.rpt_exceptions")[0]["rows"]
     assert {"severity", "kind", "source", "record_id", "message", "amount_base"} <= rows[0].keys()
+
+
+def test_who_is_to_hear_of_a_night_is_told(good):
+    at, ran, mails = good
+    (message,) = mails.messages
+    assert mails.recipients == ["cfo@acme.example"] and "revenue cycle as of 2026-06-30" in message["Subject"]
+    assert "Late Larch Lumber" in message.get_body(("html",)).get_content() and "Credit Hold" in message.get_body(("plain",)).get_content()
+    (attached,) = message.iter_attachments()
+    assert attached.get_content() == ran.outcome.report.read_text(encoding="utf-8")
+    assert type(loaded("chat/finance")).said == [
+        ("Crossfoot, night of 2026-06-30: complete", f"{ran.state.message} {ran.outcome.report.as_uri()}")]
+    assert ran.outcome.sent == saved(at)["sent"] == "The mail went to 1 address. chat/finance was told."
 
 
 def test_no_secret_is_in_artifacts_logs_or_files(complete):
@@ -302,11 +349,22 @@ def test_writes_that_were_rejected_are_a_partial_failure(server, at, heard):
 
 def test_a_night_that_a_guard_stops_is_blocked_writes_and_publishes_nothing(server, at, heard, monkeypatch):
     monkeypatch.setattr(guard, "shrunk", lambda chosen, known_at: ["hubspot: companies fell from 59 to 29 records"])
-    ran = run(at)
+    before = at.data / "published" / "crossfoot.duckdb"
+    before.parent.mkdir()
+    before.write_bytes(b"the night before")
+    with serving() as mails:
+        at.config = told(mails.server_address[1], "chat/nobody")
+    ran = run(at)  # the mail server is gone, and the block was never there
     assert (ran.state.type.value, ran.state.name) == ("FAILED", "Blocked")
-    assert ran.state.message == "Nothing was written: hubspot: companies fell from 59 to 29 records."
-    assert at.writes() == [] and ran.outcome.published is None and not (at.data / "published").exists()
-    assert ran.artifacts["crossfoot-night"]["description"] == "Night of 2026-07-01: blocked"
+    assert ran.state.message == (
+        "Nothing was written or published: hubspot: companies fell from 59 to 29 records; then run the night again.")
+    assert at.writes() == [] and ran.outcome.published is None
+    assert [path.read_bytes() for path in before.parent.iterdir()] == [b"the night before"]
+    assert ran.artifacts["crossfoot-night"]["description"] == "Night of 2026-07-01: blocked" and "crossfoot-report" not in ran.artifacts
+    assert ran.outcome.sent.startswith("The mail was not sent: 127.0.0.1:") and "ConnectionRefusedError" in ran.outcome.sent
+    assert ran.outcome.sent.endswith("chat/nobody was not told: Prefect has no such block; `prefect block ls` lists those that it has, "
+                                     "correct [mail] notification_block.")
+    assert "ConnectionRefusedError" in ran.artifacts["crossfoot-night"]["data"]
 
 
 def test_a_plan_beyond_the_limit_is_blocked_and_the_marts_are_published(server, at, heard):
@@ -324,7 +382,9 @@ def test_a_failed_model_is_a_failed_night_and_nothing_is_planned(server, at, hea
     monkeypatch.setattr(steps, "build", fails)
     ran = run(at)
     assert (ran.state.type.value, ran.state.name) == ("FAILED", "Failed")
-    assert ran.state.message == ("The night stopped: fct_deals: column <b> is missing; 1 more were skipped because of that")
+    assert ran.state.message == (
+        "The night stopped and published nothing: fct_deals: column <b> is missing; 1 more were skipped because of that; mend that and "
+        "run the night again.")
     assert ran.outcome.plan is None and at.writes() == []
     assert not (at.data / "plans").exists() and not (at.data / "published").exists()
     assert saved(at)["state"] == "failed"
@@ -338,7 +398,8 @@ def test_a_crm_that_goes_down_in_the_plan_or_in_the_apply_is_a_failed_night_that
     at.fault("hubspot", "500", match=path, nth=nth, share=1.0)
     ran = run(at)
     assert (ran.state.type.value, ran.state.name) == ("FAILED", "Failed")
-    assert ran.state.message.startswith("The night stopped: hubspot: POST ") and f"{path} answered 500" in ran.state.message
+    assert ran.state.message.startswith("The night stopped and published nothing: hubspot: POST ")
+    assert f"{path} answered 500" in ran.state.message
     assert saved(at)["sentence"] == ran.state.message and "crossfoot-night" in ran.artifacts
     at.forget()
     again = run(at)

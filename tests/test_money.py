@@ -8,6 +8,7 @@ import pytest
 from flows import show
 from pipelines.money import Money
 from pipelines.report import build as report
+from pipelines.report.figures import Calendar, ExceptionRow, Listing, Report, Status
 
 
 @pytest.mark.parametrize(
@@ -40,13 +41,11 @@ def test_explain_shows_amounts_without_a_currency_in_base():
 
 @pytest.mark.parametrize(("base", "shown"), [("JPY", "1,235"), ("KWD", "1,234.568"), ("USD", "1,234.57")])
 def test_the_report_is_in_the_units_of_the_base_currency(tmp_path, base, shown):
-    sections = {name: [] for name in report._QUERIES}
-    sections["statuses"] = [
-        {"financial_status": "Current", "accounts": 1, "outstanding": Decimal("1234.5678"), "overdue": Decimal(0)}
-    ]
-    sections["exceptions"] = [{"severity": "info", "amount_base": Decimal("1234.5678"), "url": None, "kind": "k", "source": "s",
-                               "object": "o", "record_id": "r", "message": "m"}]  # fmt: skip
-    made = report.Report("Us", base, date(2026, 6, 30), datetime(2026, 7, 1, tzinfo=UTC), sections)
+    row = ExceptionRow("info", "k", "s", "o", "r", "m", Decimal("1234.5678"), None)
+    made = Report(
+        "Us", base, "1,234.56", "2026-12-31", Calendar(date(2026, 6, 30), 1), datetime(2026, 7, 1, tzinfo=UTC), {},
+        statuses=(Status("Current", 1, Decimal("1234.5678"), Decimal(0)),), exceptions=Listing((row,), 1),
+    )  # fmt: skip
     assert f"| {shown} |" in report.summary(made)
     assert report.exceptions(made)[0]["amount_base"] == shown
     assert f">{shown}<" in report.write_page(made, tmp_path / "page.html").read_text(encoding="utf-8")

@@ -139,7 +139,7 @@ def test_prefect_yaml_deploys_the_night_at_the_configured_time(night, tmp_path):
 def test_the_artifacts_appear(night, browser):
     artifacts = {one["key"]: one for one in call(f"{night[0]}/api/artifacts/latest/filter", {})}
     summary, table = artifacts["crossfoot-night"], artifacts["crossfoot-exceptions"]
-    shown(browser, f"{night[0]}/artifacts/artifact/{summary['latest_id']}", ["Credit Hold", "not_invoiced"], "prefect-summary").close()
+    shown(browser, f"{night[0]}/artifacts/artifact/{summary['latest_id']}", ["Credit Hold", "not invoiced"], "prefect-summary").close()
     shown(browser, f"{night[0]}/artifacts/artifact/{table['latest_id']}", ["severity"], "prefect-exceptions").close()
     assert "sandbox-hubspot-token" not in json.dumps(artifacts)
 

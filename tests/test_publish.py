@@ -1,17 +1,25 @@
 """Publishing: a whole copy with its comments, put in place in one step under the readers' feet."""
 
+import csv
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pytest
 from extract_fixture import DAY, FAST, NIGHT, settings_at
+from night_fixture import published_night
 
 from pipelines import landing
 from pipelines.publish import publish, published_path
 
+METRICS = Path(__file__).parents[1] / "dbt_project" / "seeds" / "metrics.csv"
+OWNERS = {"CRM", "accounting", "billing", "Crossfoot"}
+# Numbers that are places in an order, and nobody's metric.
+ORDERS = {("rpt_bridge_monthly", "place"), ("rpt_match_review", "rung"), ("dim_customers", "match_rung"),
+          ("dim_customer_matches", "match_rung")}
 COMMENT = 'What an account owes; it\'s "gross" of credit.'
 
 
@@ -59,8 +67,13 @@ def test_comments_come_along(settings):
     path = publish(settings, DAY, NIGHT)
     assert read(path, "SELECT comment FROM duckdb_tables() WHERE table_name = 'account_status'") == [(COMMENT,)]
     assert read(
-        path, "SELECT column_name, comment FROM duckdb_columns() WHERE comment IS NOT NULL AND NOT internal"
+        path, "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'account_status' AND comment IS NOT NULL"
     ) == [("owed", COMMENT)]
+
+
+def test_other_programs_with_an_older_duckdb_can_read_it(settings):
+    (tags,) = read(publish(settings, DAY, NIGHT), "SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal")
+    assert tags == ("v1.0.0+",)
 
 
 READER = """
@@ -161,3 +174,43 @@ def test_a_folder_with_a_quote_in_its_name_is_fine(tmp_path):
     with landing.connect(found.warehouse) as connection:
         connection.execute("CREATE SCHEMA marts; CREATE TABLE marts.account_status AS SELECT 1 AS owed")
     assert read(publish(found, DAY, NIGHT)) == [(1,)]
+
+
+# -- the marts of a whole night, and what their numbers mean
+
+
+def defined() -> list[dict[str, str]]:
+    with METRICS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_table_and_column_of_a_night_is_described(tmp_path_factory):
+    path = published_night(tmp_path_factory)
+    assert len(read(path, "FROM duckdb_tables()")) > 20
+    assert read(path, "SELECT table_name FROM duckdb_tables() WHERE comment IS NULL") == []
+    assert read(path, "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND coalesce(comment, '') = ''") == []
+
+
+def test_the_definitions_are_published_as_they_are_written(tmp_path_factory):
+    rows = read(published_night(tmp_path_factory), "FROM metrics")
+    assert sorted(rows) == sorted(tuple(row.values()) for row in defined())
+
+
+def test_every_definition_is_whole():
+    rows = defined()
+    assert list(rows[0]) == ["metric", "label", "definition", "owner", "unit", "relation", "column_name"]
+    assert [row for row in rows if not all(row.values())] == []
+    assert {row["owner"] for row in rows} <= OWNERS
+    assert [row["metric"] for row in rows if not row["definition"].endswith(".")] == []
+    assert len({row["metric"] for row in rows}) == len(rows)
+
+
+def test_every_definition_points_at_a_column_and_every_number_has_one(tmp_path_factory):
+    path = published_night(tmp_path_factory)
+    columns = read(path, "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal")
+    pointed = {(row["relation"], row["column_name"]) for row in defined()}
+    assert pointed - {column[:2] for column in columns} == set()
+    numbers = {column[:2] for column in columns if column[2].startswith(("DECIMAL", "BIGINT", "HUGEINT", "DOUBLE"))}
+    # The history has the columns of account_status, night by night.
+    today = {("account_status_history", name) for relation, name in pointed if relation == "account_status"}
+    assert numbers - pointed - ORDERS - today == set()

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from night_fixture import published_night
 
+from flows import show
 from flows.cli import app
-from pipelines import settings
+from pipelines import query, settings
 from pipelines.vendors import VENDORS
 
 ROOT = Path(__file__).parents[1]
@@ -36,13 +38,26 @@ def test_every_option_in_the_readme_is_one_of_its_command(command):
     assert [option for option in shown if option not in known] == []
 
 
+QUESTIONS = re.findall(r"^\*\*(.+?)\*\*.*?\n\n```sql\n(.+?);\n```\n\n```text\n(.+?)\n```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_there_are_five_questions_for_analysts():
+    assert len(QUESTIONS) == 5 == README.count("```sql")
+
+
+@pytest.mark.parametrize("sql, answer", [one[1:] for one in QUESTIONS], ids=[one[0] for one in QUESTIONS])
+def test_the_questions_of_analysts_have_these_answers(tmp_path_factory, sql, answer):
+    assert show.answer(query.ask(published_night(tmp_path_factory), sql, show.MAX_ROWS)) == answer
+
+
 def test_make_targets_in_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert [target for target in re.findall(r"make ([a-z]+)", README) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
 
 
 def test_every_secret_is_named():
-    assert [secret.variable for card in VENDORS.values() for secret in card.secrets if secret.variable not in README] == []
+    variables = [secret.variable for card in VENDORS.values() for secret in card.secrets] + [settings.MAIL_PASSWORD_VARIABLE]
+    assert [variable for variable in variables if variable not in README] == []
 
 
 def test_the_example_configuration_is_what_the_settings_say():

@@ -109,7 +109,7 @@ def test_the_certificate_is_in_the_outcome_the_status_and_the_report(differing, 
     figures = report.collect(publish.publish(night.settings, night.as_of, night.known_at), night.settings)
     page = report.write_page(figures, tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'class="bad">not tied: customers<' in page and f"{LATE}</" in page and f"-{MORE}" in page
-    assert "**not tied** customers" in report.summary(figures)
+    assert "| not tied\\: customers |" in report.summary(figures)
 
 
 def test_a_customers_name_stays_a_text():

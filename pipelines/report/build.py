@@ -1,130 +1,141 @@
-"""The report of a night, from the published marts: one HTML page, and Markdown for the Prefect artifact.
+"""The report of a night for people: one HTML page that needs nothing else, and Markdown for the Prefect artifact.
 
 Every text comes from a vendor somewhere: the page is escaped by the template, the Markdown by `plain`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
-from pipelines import landing
-from pipelines.money import Money
-from pipelines.settings import Settings
+from pipelines.report import tables
+from pipelines.report.figures import Compared, Metric, Report
+from pipelines.report.formats import Format, one_line
+from pipelines.report.queries import MAX_EXCEPTIONS, collect
+from pipelines.report.tables import Column, Link, Table
 
-MAX_EXCEPTIONS = 200
-_QUERIES = {
-    "statuses": """
-        SELECT financial_status, count(*) AS accounts, sum(total_outstanding) AS outstanding, sum(overdue_amount) AS overdue
-        FROM account_status GROUP BY 1 ORDER BY 4 DESC, 1""",
-    "reconciliation": """
-        SELECT status, coalesce(main_cause, 'none') AS cause, count(*) AS deals, sum(contracted_base) AS contracted,
-               sum(invoiced_base) AS invoiced, sum(variance_base) AS variance
-        FROM fct_deal_reconciliation GROUP BY 1, 2 ORDER BY 1, 6, 2""",
-    "overdue": """
-        SELECT account_name, status.owner_id, owners.name AS owner, financial_status, days_overdue, overdue_amount, status.url
-        FROM account_status AS status
-        LEFT JOIN dim_owners AS owners ON owners.source = status.source AND owners.owner_id = status.owner_id
-        WHERE overdue_amount > 0 ORDER BY overdue_amount DESC, account_id""",
-    "tie_out": """
-        SELECT source, level, customer_id, customer_name, report_date, ours_base, theirs_base, difference, is_tied, kind, url
-        FROM rpt_tie_out WHERE level = 'ledger' OR NOT is_tied
-        ORDER BY source, level DESC, abs(coalesce(difference, 0)) DESC, customer_id""",
-    # A ledger without a report of the day has no certificate, and that has to be seen.
-    "uncertified": """
-        SELECT source FROM sync_health WHERE side = 'ledger'
-        AND source NOT IN (SELECT source FROM rpt_tie_out WHERE level = 'ledger') ORDER BY source""",
-    "health": "SELECT source, last_complete_at, status, hold_reason AS message FROM sync_health ORDER BY source",
-    "exceptions": """
-        SELECT severity, kind, source, object, record_id, message, amount_base, url FROM rpt_exceptions
-        ORDER BY CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, abs(coalesce(amount_base, 0)) DESC,
-                 kind, source, record_id""",
-}
+__all__ = ["MAX_EXCEPTIONS", "Report", "collect", "environment", "exceptions", "format_of", "plain", "safe_link", "sections", "summary",
+           "write_page"]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Report:
-    """The figures of a night: for each section its rows as dicts of column to value, amounts in base currency."""
-
-    company: str
-    base_currency: str
-    as_of: date
-    known_at: datetime
-    sections: Mapping[str, list[dict[str, Any]]]
-
-
-def collect(published: Path, settings: Settings) -> Report:
-    """Reads every section from the published marts."""
-    with landing.connect(published, read_only=True) as connection:
-        as_of, known_at = connection.execute("SELECT as_of, known_at FROM published_night").fetchone()
-        sections = {}
-        for name, query in _QUERIES.items():
-            result = connection.execute(query)
-            columns = [column[0] for column in result.description]
-            sections[name] = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
-    return Report(settings.get("company", "name"), settings.base_currency, as_of, known_at, sections)
+# What the night's page in the Prefect UI shows.
+_SUMMARY = ("headlines", "tie_out", "statuses", "reconciliation")
 
 
 def write_page(report: Report, path: Path) -> Path:
     """The report as one HTML file that needs nothing else, put in place in one rename."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )
-    environment.filters |= {"money": partial(money, currency=report.base_currency), "link": safe_link}
+    from pipelines.report.charts import charts  # late: Vega starts a JavaScript engine, which only the page needs
+
+    templates = environment(report)
+    style, script = (templates.loader.get_source(templates, name)[0].strip() for name in ("page.css.j2", "sort.js.j2"))
+    found = sections(report)
+    page = templates.get_template("page.html.j2").render(
+        report=report, tables=found, charts=charts(report, format_of(report)), numbers=tables.NUMBERS, style=style, script=script,
+        policy=_policy(style, script), terms=_terms(report, found.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    page = environment.get_template("page.html.j2").render(report=report, limit=MAX_EXCEPTIONS, **report.sections)
     fresh.write_text(page, encoding="utf-8")
     os.replace(fresh, path)
     return path
 
 
+def sections(report: Report) -> dict[str, Table]:
+    """Every table of the report by its name, in the order of the page."""
+    makers = (
+        tables.headlines, tables.tie_out, tables.months, tables.ahead, tables.restated, tables.funnel, tables.bridge, tables.reconciliation,
+        tables.deals, tables.not_invoiced, tables.ageing, tables.statuses, tables.overdue, tables.credits, tables.paid, tables.cash,
+        tables.owners, tables.questions, tables.writes, tables.held, tables.problems, tables.exceptions,
+    )  # fmt: skip
+    return {maker.__name__: maker(report) for maker in makers}
+
+
+def format_of(report: Report) -> Format:
+    return Format(report.base_currency, report.number_format, report.date_format)
+
+
+def environment(report: Report) -> jinja2.Environment:
+    """The templates, which escape every text, with what writes numbers and days as the company does."""
+    form, zone = format_of(report), report.known_at.tzinfo
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.tests["linked"] = lambda value: isinstance(value, Link)
+    made.filters |= {
+        "shown": lambda kind, value: tables.shown(form, kind, value), "marks": _marks,
+        "beside": lambda row, columns: zip(columns, row, strict=True),
+        "safe_link": safe_link, "system": tables.system, "tied": lambda one: tables.tied(one, report.base_currency), "one_line": one_line,
+        "day": form.day, "moment": form.moment, "local": lambda moment: moment.astimezone(zone), "long_month": form.long_month,
+        "whole": form.whole, "change": form.change, "when": lambda then: _when(form, then),
+    }  # fmt: skip
+    return made
+
+
+def _marks(kind: str, value: Any) -> Markup:
+    """The attributes of a cell: numbers stand to the right and days on one line, and both sort by their value."""
+    name = ("n" if kind in tables.NUMBERS else "d" if kind in ("day", "month")
+            else "bad" if kind == "state" and tables.is_bad(value) else "")
+    key = "" if value is None or isinstance(value, (str, Link)) else value.isoformat() if name == "d" else f"{value:f}"
+    return Markup(' class="{}" data-v="{}"' if key else ' class="{}"' if name else "").format(name, key)
+
+
+def _when(form: Format, then: Compared) -> str:
+    """The days that a number is compared with."""
+    return form.days(then.first, then.last) if then.first else form.day(then.last)
+
+
+def _terms(report: Report, found: Iterable[Table]) -> list[Metric]:
+    """The definitions that the page points to, by their labels."""
+    named = {column.metric for table in found for column in table.columns} | {
+        metric for one in report.headlines for metric in (one.metric, one.part_metric)}
+    return sorted((one for one in report.metrics.values() if one.metric in named), key=lambda one: (one.label.lower(), one.metric))
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is loaded and nothing else runs: only this style and this script, by their hashes."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; base-uri 'none'; form-action 'none'"
+
+
 def summary(report: Report) -> str:
     """The night's figures as Markdown."""
-    shown = partial(money, currency=report.base_currency)
-    lines = [f"As of **{report.as_of}**, heard up to {report.known_at:%Y-%m-%d %H:%M} UTC. Amounts in {report.base_currency}.", "",
-             "| Financial Status | Accounts | Outstanding | Overdue |", "|---|---:|---:|---:|"]
-    lines += [f"| {plain(row['financial_status'])} | {row['accounts']} | {shown(row['outstanding'])} | {shown(row['overdue'])} |"
-              for row in report.sections["statuses"]]
-    lines += ["", "| Reconciliation | Cause | Deals | Contracted | Invoiced | Variance |", "|---|---|---:|---:|---:|---:|"]
-    lines += [f"| {plain(row['status'])} | {plain(row['cause'])} | {row['deals']} | {shown(row['contracted'])} | "
-              f"{shown(row['invoiced'])} | {shown(row['variance'])} |" for row in report.sections["reconciliation"]]
-    lines += ["", "| Tie-out | State | Ours | The ledger's own | Difference |", "|---|---|---:|---:|---:|"]
-    lines += [f"| {plain(row['source'])}{_of_customer(row)} | {_tied(row)} | "
-              f"{shown(row['ours_base'])} | {shown(row['theirs_base'])} | {shown(row['difference'])} |"
-              for row in report.sections["tie_out"][:MAX_EXCEPTIONS]]
-    lines += [f"| {plain(row['source'])} | not compared: no report of the day | | | |" for row in report.sections["uncertified"]]
-    return "\n".join(lines)
+    form, found = format_of(report), sections(report)
+    lines = [f"As of **{form.day(report.as_of)}**, heard up to {form.moment(report.known_at)}. Amounts in {report.base_currency}.", ""]
+    return "\n".join(lines + [line for name in _SUMMARY for line in _markdown(form, found[name])])
 
 
-def _tied(row: Mapping[str, Any]) -> str:
-    return "tied" if row["is_tied"] else f"**not tied** {plain(row['kind'])}"
+def _markdown(form: Format, table: Table) -> list[str]:
+    """A table in Markdown, with its title before it."""
+    if not table.rows:
+        return [f"**{plain(table.title)}**: {table.empty}", ""]
+    signs = ["---:" if column.kind in tables.NUMBERS else "---" for column in table.columns]
+    cells = [[plain(column.label) for column in table.columns], signs]
+    for row in (*table.rows, *([table.foot] if table.foot else [])):
+        cells.append([_written(form, column, value) for column, value in zip(table.columns, row, strict=True)])
+    return [f"**{plain(table.title)}**", "", *(f"| {' | '.join(line)} |" for line in cells), ""]
 
 
-def _of_customer(row: Mapping[str, Any]) -> str:
-    return "" if row["level"] == "ledger" else f": {plain(row['customer_name'] or row['customer_id'])}"
+def _written(form: Format, column: Column, value: Any) -> str:
+    """A number as it is, a text so that nothing in it means anything."""
+    text = tables.shown(form, column.kind, value)
+    return plain(text) if column.kind in ("text", "word", "state") else text
 
 
 def exceptions(report: Report) -> list[dict[str, str]]:
     """The exceptions as rows of texts for a table that shows its cells as they are, the gravest and largest first."""
-    base = report.base_currency
-    return [{name: "" if value is None else money(value, base) if name == "amount_base" else str(value) for name, value in row.items()}
-            for row in report.sections["exceptions"][:MAX_EXCEPTIONS]]
-
-
-def money(amount: Decimal | None, currency: str | None = None) -> str:
-    """An amount in the minor units of its currency (two decimals without one), thousands separated; a dash for none."""
-    return "–" if amount is None else str(Money(amount, currency))
+    form = format_of(report)
+    rows: list[Mapping[str, Any]] = [asdict(one) for one in report.exceptions.rows]
+    return [{name: "" if value is None else form.money(value) if name == "amount_base" else str(value) for name, value in row.items()}
+            for row in rows]
 
 
 def plain(text: Any) -> str:

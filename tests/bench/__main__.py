@@ -1,7 +1,7 @@
 """`make bench`: how fast, against what, and with how much memory. Prints ratios within one run; nothing here is a test.
 
     make bench                      # everything, about fifteen minutes on two cores
-    .venv/bin/python -m tests.bench extract first_loads night second_pair writeback models names
+    .venv/bin/python -m tests.bench extract first_loads night second_pair writeback models names workbook report
 """
 
 from __future__ import annotations
@@ -188,8 +188,30 @@ def models(home: Path) -> None:
     print(f"ratio: {large.seconds / small.seconds:.1f} times as long for {INVOICES[1] // INVOICES[0]} times the rows (bar: linear)\n")
 
 
+def large_marts(home: Path) -> Path:
+    """The folder of published marts of 5,000 accounts and 60,000 invoices, made once for every bench beside `home`."""
+    folder = home.parent / "large_marts"
+    if not folder.exists():
+        ran([sys.executable, str(WORKERS / "large_marts.py"), str(folder)], {})
+    return folder
+
+
+def workbook(home: Path) -> None:
+    """The month-end workbook of 5,000 accounts and 60,000 invoices."""
+    one = ran([sys.executable, str(WORKERS / "workbook.py"), str(large_marts(home)), str(home / "month-end.xlsx")], {})
+    seconds, size, rows = one.output.split()
+    print(f"workbook: {seconds} s (bar: 15), {one.peak_mb:.0f} MB, {rows} rows in a file of {size} MB\n")
+
+
+def report(home: Path) -> None:
+    """The report of 5,000 accounts and 60,000 invoices."""
+    one = ran([sys.executable, str(WORKERS / "report.py"), str(large_marts(home)), str(home / "report.html")], {})
+    seconds, size = one.output.split()
+    print(f"report: {seconds} s (bar: 10), {one.peak_mb:.0f} MB (bar: 500), a page of {size} MB (bar: 2)\n")
+
+
 BENCHES = {"extract": extract, "first_loads": first_loads, "night": night, "second_pair": second_pair, "writeback": writeback,
-           "models": models, "names": names}
+           "models": models, "names": names, "workbook": workbook, "report": report}
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ FILLED = {
     "'quickbooks:c' || n as customer_ids from range($customers) as r(n)",
     "raw_hubspot.deals": f"select 'd' || deal as id, 'Deal ' || deal as name, 'default' as pipeline_id, 'won' as stage_id, true as is_won, "
     f"true as is_closed, 1 as probability, {_CURRENCY} as currency, {_CLOSED} as close_date from range($deals) as r(deal)",
-    "raw_hubspot.deal_companies": f"select 'd' || deal as deal_id, 'a' || deal // {DEALS} as company_id, true as is_primary "
+    "raw_hubspot.deal_companies": "select 'd' || deal as deal_id, 'a' || deal * $customers // $deals as company_id, true as is_primary "
     "from range($deals) as r(deal)",
     "raw_hubspot.deal_line_items": f"select 'd' || deal as deal_id, 'd' || deal || '-' || line as line_item_id "
     f"from range($deals) as r(deal), range({LINES}) as l(line)",
@@ -45,13 +45,13 @@ FILLED = {
     "raw_quickbooks.customers": "select 'c' || n as id, 'Account ' || n as display_name, true as active, 'USD' as currency "
     "from range($customers) as r(n)",
     "raw_quickbooks.invoices": f"select 'i' || id as id, 'INV-' || id as doc_number, {_ISSUED} as txn_date, {_ISSUED} + 30 as due_date, "
-    f"'c' || deal // {DEALS} as customer_id, {_CURRENCY} as currency, {_RATE} as exchange_rate, {_NET} as total, 0 as tax, "
+    f"'c' || deal * $customers // $deals as customer_id, {_CURRENCY} as currency, {_RATE} as exchange_rate, {_NET} as total, 0 as tax, "
     f"case when id % 10 = 0 then {_NET} else 0 end as balance, 'EmailSent' as email_status, 'd' || deal as crm_deal_id, '0' as sync_token "
     f"from ({_BILLS})",
     "raw_quickbooks.invoice_lines": f"select 'i' || id as invoice_id, '0' as sync_token, line + 1 as line_number, "
     f"'SalesItemLineDetail' as detail_type, 'sku-' || line as item_name, 'Product ' || line as description, 1 as quantity, "
     f"{_BILLED} as unit_price, {_BILLED} as amount from ({_BILLS}), range({LINES}) as l(line)",
-    "raw_quickbooks.payments": f"select 'p' || id as id, {_ISSUED} + 20 as txn_date, 'c' || deal // {DEALS} as customer_id, "
+    "raw_quickbooks.payments": f"select 'p' || id as id, {_ISSUED} + 20 as txn_date, 'c' || deal * $customers // $deals as customer_id, "
     f"{_CURRENCY} as currency, {_RATE} as exchange_rate, {_NET} as total, case when id % 10 = 0 then {_NET} else 0 end as unapplied, "
     f"'0' as sync_token from ({_BILLS})",
     "raw_quickbooks.payment_applications": f"select 'p' || id as payment_id, '0' as sync_token, 1 as line_number, {_NET} as amount, "
@@ -68,14 +68,15 @@ def configured(home: Path) -> settings.Settings:
     return settings.load(VENDORS, config=path, data_dir=home / "data", environment={})
 
 
-def fill(home: Path, invoices: int) -> None:
+def fill(home: Path, invoices: int, customers: int | None = None) -> None:
+    """Fills a warehouse; customers are one for each ten deals, where their number is not given."""
     chosen, deals = configured(home), invoices // BILLS
     declared = {slug: importlib.import_module(f"pipelines.vendors.{slug}.source").TABLES.values() for slug in VENDORS}
     ours = [*journal_source.TABLES.values(), fingerprint.NIGHTS]
     extract.prepare_warehouse(chosen, {**declared, journal_source.SLUG: ours})
     with landing.connect(chosen.warehouse) as connection:
         for table, query in FILLED.items():
-            query = query.replace("$deals", str(deals)).replace("$customers", str(deals // DEALS))
+            query = query.replace("$deals", str(deals)).replace("$customers", str(customers or deals // DEALS))
             known = ", TIMESTAMPTZ '2026-07-01 01:00:00+00' AS known_at" if table.endswith("loads") else ""
             connection.execute(f"INSERT INTO {table} BY NAME SELECT *{known}, TIMESTAMPTZ '2026-07-01 01:00:00+00' AS _landed_at, "
                                f"false AS _deleted FROM ({query})")

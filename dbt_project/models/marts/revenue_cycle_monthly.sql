@@ -72,6 +72,47 @@ recognised as (
     group by 1
 ),
 
+-- What was owed at the end of a month: what is owed on the business date, without what was issued since and with what
+-- was settled since. Overdue is what was so the day after it fell due.
+movements as (
+    select
+        issue_date as owed_from,
+        greatest(issue_date, {{ add_days('due_date', '1') }}) as overdue_from,
+        -- Cents within the tolerance are not owed on the business date, nor were they before.
+        gross_base - case when is_open then 0 else coalesce(open_base, 0) end as amount
+    from documents
+    where document_type = 'invoice' and gross_base is not null
+    union all
+    select
+        greatest(documents.issue_date, applications.applied_date),
+        greatest(documents.issue_date, applications.applied_date, {{ add_days('documents.due_date', '1') }}),
+        -{{ times_rate('applications.amount', 'documents.rate') }}
+    from {{ ref('int_applications__unioned') }} as applications
+    inner join documents
+        on applications.source = documents.source and applications.document_type = documents.document_type
+        and applications.document_id = documents.document_id
+    where documents.document_type = 'invoice' and documents.rate is not null and applications.amount is not null
+        and applications.applied_date <= {{ as_of() }}
+),
+
+moved as (
+    select month, sum(owed) as owed, sum(overdue) as overdue
+    from (
+        select {{ month_of('owed_from') }} as month, amount as owed, 0 as overdue from movements
+        union all
+        select {{ month_of('overdue_from') }}, 0, amount from movements where overdue_from <= {{ as_of() }}
+    ) as sides
+    group by 1
+),
+
+owed as (
+    select
+        {{ total('case when is_open then open_base end') }} as outstanding,
+        {{ total('case when is_overdue then open_base end') }} as overdue
+    from documents
+    where document_type = 'invoice'
+),
+
 bounds as (
     select coalesce(min(month), {{ month_of(as_of()) }}) as first_month
     from (
@@ -107,6 +148,12 @@ select
     coalesce(collected.collected_net, 0) as collected_net,
     coalesce(realised.realised_fx, 0) as realised_fx,
     coalesce(recognised.recognised, 0) as recognised,
+    case when months.month <= {{ as_of() }} then cast(owed.outstanding - coalesce(
+        sum(moved.owed) over (order by months.month desc rows between unbounded preceding and 1 preceding), 0
+    ) as decimal(28,6)) end as outstanding,
+    case when months.month <= {{ as_of() }} then cast(owed.overdue - coalesce(
+        sum(moved.overdue) over (order by months.month desc rows between unbounded preceding and 1 preceding), 0
+    ) as decimal(28,6)) end as overdue,
     bookings.order_to_invoice_days,
     cast(coalesce(invoiced.invoice_count, 0) as bigint) as invoices,
     cast(coalesce(invoiced.discrepancy_count, 0) as bigint) as invoices_with_discrepancy,
@@ -119,3 +166,5 @@ left join invoiced on months.month = invoiced.month
 left join collected on months.month = collected.month
 left join recognised on months.month = recognised.month
 left join realised on months.month = realised.month
+left join moved on months.month = moved.month
+cross join owed
