@@ -30,7 +30,7 @@ def run_dbt(command: Sequence[str], warehouse: Path, scratch: Path, as_of: date,
         if not parsed.success:
             return parsed
         _parsed[key] = (scratch / "target" / "partial_parse.msgpack").read_bytes()
-    return dbtRunner(Manifest.from_msgpack(_parsed[key])).invoke([*command, *fixed])
+    return dbtRunner(Manifest.from_msgpack(_parsed[key])).invoke([*command, *fixed, "--no-write-json", "--log-level-file", "error"])
 
 
 def messages_of(result: dbtRunnerResult) -> str:

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,9 +285,9 @@ class House:
         assert answer.status_code == 200, answer.text
 
 
-def models_alone(*night: Any) -> list[transform.Node]:
-    """`transform.build` without the tests."""
-    command = ["build", *MODELS_ALONE, *transform.configured(night[0])]
+def models_alone(*night: Any, choice: Sequence[str] = ()) -> list[transform.Node]:
+    """`transform.build` without the tests, or what of the models is chosen by dbt's options."""
+    command = ["build", *MODELS_ALONE, *transform.configured(night[0]), *choice]
     return transform.invoke(night[0], command, *night[1:])
 
 

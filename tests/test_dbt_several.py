@@ -49,6 +49,7 @@ def project_with_invented_vendors(folder: Path) -> Path:
     contracts = (project / "models" / "activation" / "hubspot" / "sync_hubspot.yml").read_text()
     (room / f"sync_{CRM}.yml").write_text(
         contracts.replace("hubspot__companies", f"{CRM}__accounts").replace("hubspot__deals", f"{CRM}__deals")
+        .replace("hubspot_fields", f"{CRM}_fields")
     )
     (room / f"sync_{CRM}__accounts.sql").write_text(f"{{{{ activate_accounts('{CRM}') }}}}")
     (room / f"sync_{CRM}__deals.sql").write_text(f"{{{{ activate_deals('{CRM}') }}}}")
