@@ -119,7 +119,8 @@ def told(tmp_path_factory) -> Callable[[str, str], Evening]:
     def of(crm: str, ledger: str) -> Evening:
         if (crm, ledger) not in known:
             with company(tmp_path_factory.mktemp(f"{crm}-{ledger}"), [crm], [ledger], larger_company()) as at:
-                night = at.whole_night()
+                # Between them the first and the last pair run the tests of every vendor's models.
+                night = at.whole_night(tests=(crm, ledger) in (PAIRS[0], PAIRS[-1]))
                 assert [receipt.status for receipt in night.receipts] == ["complete", "complete"]
                 assert night.plan.blocks == () and night.applied.rejected == 0 and night.applied.skipped == 0
                 known[crm, ledger] = evening(at, crm, ledger)
