@@ -1,8 +1,6 @@
 # Everything lives in .venv; the lock file says what goes in, with hashes.
 PYTHON ?= python3
 BIN := .venv/bin
-# Test processes: one more than cores, because each waits for the network at times.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 READY := .venv/ready
 
 .PHONY: setup demo test campaign bench lint lock clean
@@ -22,7 +20,7 @@ demo: setup
 	@$(BIN)/python -m flows.demo
 
 test: setup lint
-	@$(BIN)/python -m pytest -m "not campaign" -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -m "not campaign" -n auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 campaign: setup
 	@$(BIN)/python -m pytest -m campaign --timeout 3600 $(TESTS)
