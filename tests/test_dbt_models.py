@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -324,6 +325,16 @@ def first_night(warehouse: Warehouse) -> Iterator[Warehouse]:
     company.land(warehouse.path)
     warehouse.build()
     yield warehouse
+
+
+def test_a_model_that_fails_leaves_what_was_there(first_night: Warehouse, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    model = project / "models" / "marts" / "dim_owners.sql"
+    model.write_text(f"{model.read_text()}\nwhere error('boom') is null")
+    before = first_night.export()
+    assert not replace(first_night, project=project).dbt("run", "--select", "dim_owners").success
+    assert first_night.export() == before and before["marts.dim_owners"]
 
 
 @dataclass(frozen=True)

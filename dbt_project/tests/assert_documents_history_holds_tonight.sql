@@ -12,10 +12,16 @@ with newest as (
 ),
 
 tonight as (
-    select source, document_type, document_id, status, issue_date as dated_on, net_amount as amount, net_base as amount_base
+    select
+        source, document_type, document_id, status, issue_date as dated_on,
+        case when document_type = 'invoice' then net_amount else -net_amount end as amount,
+        case when document_type = 'invoice' then net_base else -net_base end as amount_base
     from {{ ref('fct_invoices') }}
     union all
-    select source, payment_type, payment_id, 'issued', payment_date, amount, amount_base
+    select
+        source, payment_type, payment_id, 'issued', payment_date,
+        case when payment_type = 'payment' then amount else -amount end,
+        case when payment_type = 'payment' then amount_base else -amount_base end
     from {{ ref('fct_payments') }}
 )
 
@@ -29,5 +35,5 @@ full outer join newest
 where tonight.document_id is null or newest.document_id is null
     or tonight.status is distinct from newest.status
     or tonight.dated_on is distinct from newest.dated_on
-    or abs(tonight.amount) is distinct from abs(newest.amount)
-    or abs(tonight.amount_base) is distinct from abs(newest.amount_base)
+    or tonight.amount is distinct from newest.amount
+    or tonight.amount_base is distinct from newest.amount_base
