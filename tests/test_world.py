@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.sandbox.answers import business_domain, normal_name
+from pipelines.sandbox.answers_matching import business_domain, normal_name
 from pipelines.sandbox.entities import DocLine, add_months, slug
 from pipelines.sandbox.references import Share
 from pipelines.sandbox.scenarios import FURTHER_SCENARIOS, SCENARIOS, plant_further

@@ -9,11 +9,17 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
+TOLERANCE = CENT
 DAWN = datetime(2020, 1, 6, 8, 0, tzinfo=UTC)
+
+
+def money(amount: Decimal) -> str:
+    """Two decimals, half up."""
+    return str(amount.quantize(CENT, ROUND_HALF_UP))
 
 
 @dataclass(slots=True)
