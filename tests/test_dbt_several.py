@@ -22,7 +22,8 @@ CRM, BOOKS = "second_crm", "second_books"
 OBJECTS = {
     CRM: ("accounts", "account_customer_ids", "contacts", "owners", "deals", "deal_lines", "deal_invoice_references",
           "rates"),
-    BOOKS: ("customers", "documents", "document_lines", "payments", "applications", "control_totals", "closing_dates", "rates"),
+    BOOKS: ("customers", "documents", "document_lines", "payments", "applications", "control_totals", "closing_dates",
+            "not_read", "rates"),
 }  # fmt: skip
 ACME, SOUTH = "9a0c1a46-0000-4000-8000-000000000001", "9a0c1a46-0000-4000-8000-000000000002"
 NOTE, REFUND, BILL = "c7000000-0000-4000-8000-000000000009", "fa000000-0000-4000-8000-000000000009", "b1000000-1"

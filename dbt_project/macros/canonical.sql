@@ -23,13 +23,14 @@
   'deals': {'side': 'crm', 'columns': [
     ['source', text], ['deal_id', text], ['name', text], ['account_id', text], ['owner_id', text],
     ['pipeline', text], ['stage', text], ['amount', money], ['currency', text], ['rate', rate],
-    ['close_date', 'date'], ['probability', share], ['is_won', 'boolean'], ['is_closed', 'boolean'],
+    ['rate_divisor', rate], ['close_date', 'date'], ['probability', share], ['is_won', 'boolean'], ['is_closed', 'boolean'],
     ['deal_type', text], ['payment_terms', text], ['contract_start', 'date'], ['contract_end', 'date'],
     ['url', text], ['modified_at', moment], ['problem', text]]},
   'deal_lines': {'side': 'crm', 'columns': [
     ['source', text], ['deal_id', text], ['line_id', text], ['product_code', text], ['name', text],
     ['quantity', money], ['unit_price', money], ['discount', money], ['amount', money], ['currency', text],
-    ['billing_frequency', text], ['billing_start', 'date'], ['billing_periods', integer], ['url', text],
+    ['billing_frequency', text], ['billing_start', 'date'], ['billing_periods', integer], ['term_assumed', 'boolean'],
+    ['url', text],
     ['problem', text]]},
   'deal_invoice_references': {'side': 'crm', 'columns': [
     ['source', text], ['deal_id', text], ['document_number', text], ['url', text]]},
@@ -40,8 +41,8 @@
   'documents': {'side': 'ledger', 'columns': [
     ['source', text], ['document_type', text], ['document_id', text], ['number', text], ['customer_id', text],
     ['status', text], ['delivery', text], ['issue_date', 'date'], ['due_date', 'date'], ['currency', text],
-    ['rate', rate], ['net', money], ['tax', money], ['gross', money], ['open_amount', money],
-    ['refunded_amount', money], ['deal_reference', text], ['reference_text', text], ['url', text],
+    ['rate', rate], ['rate_divisor', rate], ['net', money], ['tax', money], ['gross', money], ['open_amount', money],
+    ['refunded_amount', money], ['withheld', money], ['deal_reference', text], ['reference_text', text], ['url', text],
     ['modified_at', moment], ['problem', text]]},
   'document_lines': {'side': 'ledger', 'columns': [
     ['source', text], ['document_type', text], ['document_id', text], ['line_number', integer],
@@ -49,7 +50,7 @@
     ['unit_price', money], ['amount', money], ['service_date', 'date'], ['url', text], ['problem', text]]},
   'payments': {'side': 'ledger', 'columns': [
     ['source', text], ['payment_id', text], ['payment_type', text], ['customer_id', text],
-    ['payment_date', 'date'], ['currency', text], ['rate', rate], ['amount', money],
+    ['payment_date', 'date'], ['currency', text], ['rate', rate], ['rate_divisor', rate], ['amount', money],
     ['unapplied_amount', money], ['reference_text', text], ['url', text], ['modified_at', moment],
     ['problem', text]]},
   'applications': {'side': 'ledger', 'columns': [
@@ -58,11 +59,16 @@
   'control_totals': {'side': 'ledger', 'columns': [
     ['source', text], ['customer_id', text], ['customer_name', text], ['report_date', 'date'],
     ['currency', text], ['bucket_current', money], ['bucket_1_30', money], ['bucket_31_60', money],
-    ['bucket_61_90', money], ['bucket_91_plus', money], ['total', money], ['url', text], ['problem', text]]},
+    ['bucket_61_90', money], ['bucket_91_plus', money], ['total', money], ['own_currency', text],
+    ['own_total', money], ['url', text], ['problem', text]]},
   'closing_dates': {'side': 'ledger', 'columns': [
     ['source', text], ['closing_date', 'date'], ['first_known_at', moment]]},
+  'not_read': {'side': 'ledger', 'columns': [
+    ['source', text], ['entity', text], ['record_id', text], ['customer_id', text], ['posted_on', 'date'],
+    ['currency', text], ['amount', money], ['record_count', integer], ['reason', text], ['url', text]]},
   'rates': {'side': 'all', 'columns': [
-    ['source', text], ['from_currency', text], ['to_currency', text], ['rate', rate], ['rate_date', 'date']]},
+    ['source', text], ['from_currency', text], ['to_currency', text], ['rate', rate], ['rate_divisor', rate],
+    ['rate_date', 'date']]},
 }) }}
 {% endmacro %}
 

@@ -25,6 +25,7 @@ final as (
         with_euro.currency as from_currency,
         '{{ var("base_currency") }}' as to_currency,
         {{ ratio('base.rate', 'with_euro.rate') }} as rate,
+        null as rate_divisor,
         with_euro.rate_date
     from with_euro
     inner join base on with_euro.rate_date = base.rate_date

@@ -25,6 +25,7 @@ final as (
         }) }} as billing_frequency,
         lines.billing_start,
         lines.billing_periods,
+        false as term_assumed,
         null as url,
         case when lines.id is null then 'the line item was never read' else lines._problem end as problem
     from associations

@@ -56,6 +56,7 @@ final as (
             'deals.deal_currency', 'deals.home_currency',
             ratio('deals.home_amount', 'deals.amount')
         ) }} as rate,
+        null as rate_divisor,
         deals.close_date,
         coalesce(deals.probability, stages.probability) as probability,
         coalesce(deals.is_won, stages.is_closed and stages.probability = 1, false) as is_won,

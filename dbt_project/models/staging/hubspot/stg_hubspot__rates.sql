@@ -12,7 +12,7 @@ with quotes as (
 
 -- A night hears the current quotes; those of earlier nights stay true of their days. Of several of a day the last holds.
 final as (
-    select 'hubspot' as source, from_currency, to_currency, rate, rate_date
+    select 'hubspot' as source, from_currency, to_currency, rate, null as rate_divisor, rate_date
     from quotes
     where _rank = 1
 )

@@ -32,6 +32,8 @@ final as (
         reports.bucket_61_90,
         reports.bucket_91_plus,
         reports.total,
+        null as own_currency,
+        null as own_total,
         null as url,
         reports._problem as problem
     from reports

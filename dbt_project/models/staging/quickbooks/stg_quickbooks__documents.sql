@@ -63,11 +63,13 @@ final as (
             'coalesce(' ~ text_or_null('documents.currency') ~ ', home.home_currency)', 'home.home_currency',
             'documents.exchange_rate'
         ) }} as rate,
+        null as rate_divisor,
         documents.total - coalesce(documents.tax, 0) as net,
         case when documents.total is not null then coalesce(documents.tax, 0) end as tax,
         documents.total as gross,
         documents.open_amount,
         documents.refunded_amount,
+        0 as withheld,
         {{ text_or_null('documents.crm_deal_id') }} as deal_reference,
         coalesce(documents.memo, documents.private_note) as reference_text,
         documents.url,

@@ -48,6 +48,7 @@ final as (
             'coalesce(' ~ text_or_null('money.currency') ~ ', home.home_currency)', 'home.home_currency',
             'money.exchange_rate'
         ) }} as rate,
+        null as rate_divisor,
         money.total as amount,
         money.unapplied as unapplied_amount,
         money.private_note as reference_text,

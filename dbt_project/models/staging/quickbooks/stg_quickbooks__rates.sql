@@ -8,6 +8,7 @@ final as (
         source_currency as from_currency,
         target_currency as to_currency,
         rate,
+        null as rate_divisor,
         as_of as rate_date
     from rates
 )

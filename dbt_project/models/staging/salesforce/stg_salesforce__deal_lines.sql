@@ -25,6 +25,7 @@ final as (
         }) }} as billing_frequency,
         lines.billing_start,
         lines.billing_periods,
+        false as term_assumed,
         null as url,
         lines._problem as problem
     from lines

@@ -52,6 +52,7 @@ final as (
         deals.amount,
         deals.deal_currency as currency,
         {{ rate_to_base('deals.deal_currency', 'deals.home_currency', 'coalesce(dated.rate, quotes.rate)') }} as rate,
+        null as rate_divisor,
         deals.close_date,
         coalesce(deals.probability, stages.default_probability) as probability,
         coalesce(deals.is_won, stages.is_won, false) as is_won,

@@ -147,6 +147,8 @@ customers as (
             when compared.outstanding = ours.raw_dated then 0
             else {{ times_rate('compared.outstanding - coalesce(ours.raw_now, 0)', 'coalesce(ours.rate, 1)') }}
         end as total,
+        null as own_currency,
+        null as own_total,
         null as url,
         compared._problem as problem
     from compared
@@ -159,7 +161,7 @@ final as (
     select
         'xero', null, null, {{ as_of() }},
         case when lowest_currency = '{{ var("base_currency") }}' then highest_currency else lowest_currency end,
-        null, null, null, null, null, balance, null, _problem
+        null, null, null, null, null, balance, null, null, null, _problem
     from control_account
 )
 

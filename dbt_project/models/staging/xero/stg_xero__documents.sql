@@ -58,12 +58,14 @@ final as (
         -- Xero quotes foreign units for one base unit.
         {{ rate_to_base('documents.document_currency', 'documents.home_currency',
             ratio('1', 'documents.currency_rate')) }} as rate,
+        null as rate_divisor,
         documents.total - coalesce(documents.total_tax, 0) as net,
         case when documents.total is not null then coalesce(documents.total_tax, 0) end as tax,
         documents.total as gross,
         case when documents.status in ('VOIDED', 'PAID') then 0 else documents.open_amount end as open_amount,
         -- Nothing is refunded at once here: a refund is a payment that is applied to a credit note.
         0 as refunded_amount,
+        0 as withheld,
         {{ text_or_null('documents.reference') }} as deal_reference,
         {{ text_or_null('documents.reference') }} as reference_text,
         documents.url,

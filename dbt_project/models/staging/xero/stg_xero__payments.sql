@@ -34,6 +34,7 @@ final as (
         payment_date,
         paid_currency as currency,
         {{ rate_to_base('paid_currency', 'home_currency', ratio('1', 'currency_rate')) }} as rate,
+        null as rate_divisor,
         amount,
         remaining as unapplied_amount,
         reference as reference_text,

@@ -33,6 +33,7 @@ final as (
         currency as from_currency,
         home_currency as to_currency,
         rate,
+        null as rate_divisor,
         rate_date
     from ranked
     where _rank = 1

@@ -18,6 +18,8 @@ final as (
         null as bucket_61_90,
         null as bucket_91_plus,
         balance as total,
+        null as own_currency,
+        null as own_total,
         null as url,
         _problem as problem
     from balances

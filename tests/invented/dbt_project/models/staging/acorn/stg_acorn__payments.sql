@@ -12,6 +12,7 @@ final as (
         payment_date,
         currency,
         {{ rate_to_base('currency', 'home_currency', 'rate') }} as rate,
+        null as rate_divisor,
         amount,
         unapplied as unapplied_amount,
         null as reference_text,

@@ -3,7 +3,7 @@ with rates as (
 ),
 
 final as (
-    select 'acorn' as source, from_currency, to_currency, rate, rate_date
+    select 'acorn' as source, from_currency, to_currency, rate, null as rate_divisor, rate_date
     from rates
 )
 

@@ -1,0 +1,1 @@
+{{ union_vendors('not_read') }}
