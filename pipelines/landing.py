@@ -285,7 +285,20 @@ def resource(job: Job, name: str, tables: Sequence[Table], pages: Iterable[tuple
     """A dlt resource that lands pages of (table name, rows) in `tables`, appending."""
     import dlt
 
-    return dlt.resource(batches(job, tables, pages), name=name, write_disposition="append")
+    return dlt.resource(batches(job, tables, _explained(job, name, pages)), name=name, write_disposition="append")
+
+
+class OddAnswer(Exception):
+    """An answer has not the shape that is read from it; the message names vendor and object."""
+
+
+def _explained(job: Job, name: str, pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    try:
+        yield from pages
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        vendor = f"{job.api.vendor}: " if job.api else ""
+        raise OddAnswer(f"{vendor}{name}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); run again "
+                        "later, and report it where it stays so") from error
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

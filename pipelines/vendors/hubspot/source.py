@@ -170,9 +170,11 @@ def line_items(job: Job) -> Pages:
 
 
 def currencies(job: Job) -> Pages:
-    """The home currency, and the current rates of a portal with several currencies (404 where there is only one)."""
+    """The home currency, whose id is its three-letter code, and the current rates of a portal with several currencies (404 where
+    there is only one).
+    Source: https://developers.hubspot.com/docs/api-reference/latest/account/settings/multicurrency/get-company-currency"""
     home = job.api.get(f"settings/currencies/{VERSION}/company-currency", label="currencies").json
-    yield "company_currency", [row(Fields(home), id="home", currency=home["currencyCode"])]
+    yield "company_currency", [row(Fields(home), id="home", currency=home["id"])]
     try:
         rates = job.api.get(f"settings/currencies/{VERSION}/exchange-rates/current", label="currencies").json["results"]
     except ApiError as error:
@@ -459,7 +461,7 @@ _SCOPES = {
     "crm.objects.deals.read": f"crm/objects/{VERSION}/deals",
     "crm.objects.line_items.read": f"crm/objects/{VERSION}/line_items",
     "crm.objects.owners.read": f"crm/owners/{VERSION}",
-    "multi-currency-read": f"settings/currencies/{VERSION}/company-currency",
+    "settings.currencies.read": f"settings/currencies/{VERSION}/company-currency",
 }
 
 
