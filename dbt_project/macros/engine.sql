@@ -48,6 +48,14 @@ end as decimal(28,12))
 {# Sum of money; nothing sums to zero. #}
 {% macro total(amount) %}cast(coalesce(sum({{ amount }}), 0) as decimal(28,6)){% endmacro %}
 
+{# Money as a sentence has it. #}
+{% macro money_text(amount) %}{{ dbt.cast('cast(' ~ amount ~ ' as decimal(28,2))', 'varchar') }}{% endmacro %}
+
+{# Sum of money of which some may be unknown: null only where all of it is, and 0 where there is nothing to add. #}
+{% macro known_total(amount) %}
+cast(case when count(*) = 0 then 0 else sum({{ amount }}) end as decimal(28,6))
+{% endmacro %}
+
 {# Money at the minor units of its currency; a column of digits needs a case, for engines want a constant. #}
 {% macro round_money(amount, minor_units) %}
 cast(case {{ minor_units }}

@@ -103,7 +103,7 @@ AHEAD = f"""
                 WHEN close_date >= getvariable('ahead') THEN 'later' ELSE 'month' END AS "when",
            CASE WHEN close_date >= getvariable('month') AND close_date < getvariable('ahead')
                 THEN CAST(date_trunc('month', close_date) AS DATE) END AS month,
-           count(*) AS deals, coalesce(sum(contracted_base), 0) AS pipeline, coalesce(sum({_WEIGHTED}), 0) AS weighted
+           count(*) AS deals, sum(contracted_base) AS pipeline, sum({_WEIGHTED}) AS weighted, count(*) - count(contracted_base) AS unknown
     FROM fct_deals WHERE NOT is_closed GROUP BY 1, 2"""
 RESTATED = """
     SELECT month, measure, count(*) AS documents, sum(amount_then) AS amount_then, sum(amount_now) AS amount_now,
@@ -359,7 +359,7 @@ def _headlines(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> tup
     def balance(metric: str, name: str, part: str, part_name: str, found: list[dict[str, Any]]) -> Headline:
         ends = [add_months(month, 1) - timedelta(days=1) for month in months[1:]]
         last_month, last_year = (Compared(one.get("as_of", end), one.get(name)) for end, one in zip(ends, found[1:], strict=True))
-        return Headline(metric, found[0].get(name) or Decimal(0), last_month, last_year, part, found[0].get(part_name) or Decimal(0))
+        return Headline(metric, found[0].get(name, Decimal(0)), last_month, last_year, part, found[0].get(part_name, Decimal(0)))
 
     return (
         balance("pipeline_weighted_tonight", "pipeline_weighted", "pipeline_tonight", "pipeline_amount", open_deals),
@@ -373,7 +373,7 @@ def _ahead(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> tuple[A
     found = {(one.when, one.month): one for one in _all(connection, Ahead, AHEAD)}
     months = [("month", add_months(calendar.month, count)) for count in range(_MONTHS_AHEAD)]
     rest = [key for key in (("before", None), ("later", None), ("undated", None)) if key in found]
-    return tuple(found.get(key, Ahead(*key, 0, Decimal(0), Decimal(0))) for key in [*months, *rest])
+    return tuple(found.get(key, Ahead(*key, 0, Decimal(0), Decimal(0), 0)) for key in [*months, *rest])
 
 
 def _bridges(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> tuple[Bridge, ...]:

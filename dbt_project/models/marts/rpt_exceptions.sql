@@ -406,6 +406,24 @@ exceptions as (
     where not is_tied and kind <> 'customers'
 
     union all
+    -- Said once for each ledger; nobody is held for it.
+    select
+        'tie_out_not_compared', 'warning', source, level, source, kind,
+        case kind
+            when 'not_compared' then 'its own report of the day could not be read, so nothing was compared with it'
+            else 'it has no customer and owes nothing: there is nothing to compare'
+        end, null, url
+    from {{ ref('rpt_tie_out') }}
+    where level = 'ledger' and is_tied is null
+
+    union all
+    select
+        'tie_out_revalued', 'info', source, level, coalesce(customer_id, source), kind,
+        'the ledger values it at the rate of the report; in its own currency it agrees', difference, url
+    from {{ ref('rpt_tie_out') }}
+    where level = 'customer' and kind = 'revaluation'
+
+    union all
     select
         'tie_out_ageing', 'warning', source, level, coalesce(customer_id, source), kind,
         'the total agrees with the ledger, but not since when it is due', difference, url
