@@ -369,7 +369,7 @@ STATUSES = {
     "covered": ("Current", 0, Decimal(80), Decimal(0), Decimal(100), "Overdue"),
     "prompt": ("Current", 0, Decimal(0), Decimal(0), Decimal(0), "Paid"),
     "euro": ("Overdue", 10, Decimal(220), Decimal(220), Decimal(0), "Overdue"),
-    "voided": ("Current", 0, Decimal(0), Decimal(0), Decimal(0), "Voided"),
+    "voided": ("Current", 0, Decimal(0), Decimal(0), Decimal(0), "Paid"),
     "müller": ("Overdue", 3, Decimal(30), Decimal(30), Decimal(0), "Overdue"),
     "quiet": ("No Invoices", 0, Decimal(0), Decimal(0), Decimal(0), None),
 }

@@ -37,6 +37,28 @@ try(cast(cast(
 {{ quotient(amount, rate, divisor if divisor == '1' else 'coalesce(' ~ divisor ~ ', 1)') | trim }}
 {% endmacro %}
 
+{# The same, rounded to the smallest unit of the base currency, as ledgers post each document. #}
+{% macro in_base(amount, rate, divisor='1') %}
+{{ quotient(amount, rate, divisor if divisor == '1' else 'coalesce(' ~ divisor ~ ', 1)', base_unit()) | trim }}
+{% endmacro %}
+
+{# The smallest unit of the base currency in millionths; iso_currencies has the same digits, for every currency. #}
+{% macro base_unit() %}
+{%- set digits = 2 %}
+{%- set currency = var('base_currency') %}
+{%- if currency in ['BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI', 'VND', 'VUV', 'XAF',
+    'XOF', 'XPF'] %}{% set digits = 0 %}
+{%- elif currency in ['BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND'] %}{% set digits = 3 %}
+{%- elif currency in ['CLF', 'UYW'] %}{% set digits = 4 %}
+{%- endif %}
+{{ return(10 ** (6 - digits)) }}
+{% endmacro %}
+
+{# An invoice number as it is compared: without case, blanks and dashes; null where nothing is left. #}
+{% macro normalised_number(number) %}
+nullif(lower({{ without_pattern(number, '[\\s\\x{00a0}\\x{2010}-\\x{2015}-]+') | trim }}), '')
+{% endmacro %}
+
 {# A fraction as one number of twelve places: for rates that are shown or compared, not for valuing money. #}
 {% macro one_rate(rate, divisor) %}
 cast(case

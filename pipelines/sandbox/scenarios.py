@@ -211,8 +211,9 @@ def _paid_by_credit_only(world: World) -> None:
 
 def _void_only(world: World) -> None:
     account, customer = _client(world, '=HYPERLINK("http://x.example","Void")', domain="void-hyperlink.example")
-    world.void_invoice(_bill(world, customer, "640", due_ago=30), world.ago(33))
-    _status(world, account, "No Invoices", last_invoice_status="Voided", last_invoice_date=None)
+    invoice = _bill(world, customer, "640", due_ago=30)
+    world.void_invoice(invoice, world.ago(33))
+    _status(world, account, "No Invoices", last_invoice_status="Voided", last_invoice_date=invoice.issued.isoformat())
 
 
 def _partly_refunded(world: World) -> None:

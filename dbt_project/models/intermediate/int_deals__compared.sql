@@ -22,7 +22,7 @@ paid as (
         source,
         document_id,
         sum(amount) as amount
-    from {{ ref('int_applications__unioned') }}
+    from {{ ref('int_applications__dated') }}
     where applied_type = 'payment' and document_type = 'invoice' and applied_date <= {{ as_of() }}
     group by 1, 2
 ),
@@ -58,7 +58,7 @@ document_totals as (
         sum(documents.sign * documents.tax) as tax,
         sum(case when documents.document_type = 'credit_note' then documents.net else 0 end) as credited,
         sum(documents.collected) as collected,
-        sum({{ times_rate('documents.collected', 'documents.rate', 'documents.rate_divisor') }}) as collected_base,
+        sum({{ in_base('documents.collected', 'documents.rate', 'documents.rate_divisor') }}) as collected_base,
         min(case when documents.document_type = 'invoice' then documents.issue_date end) as first_invoice_date,
         {{ list_of("documents.source || ':' || documents.document_type || ':' || documents.document_id", '; ') }}
             as document_ids

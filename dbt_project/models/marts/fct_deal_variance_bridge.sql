@@ -30,7 +30,7 @@ amounts as (
         source,
         deal_id,
         'fx' as cause,
-        invoiced_base - {{ times_rate('invoiced', 'rate', 'rate_divisor') }} as amount_base,
+        invoiced_base - {{ in_base('invoiced', 'rate', 'rate_divisor') }} as amount_base,
         cast(0 as decimal(28,6)) as amount,
         in_other_currency
     from proven
@@ -39,7 +39,7 @@ amounts as (
         source,
         deal_id,
         cause,
-        {{ times_rate('reached', 'rate', 'rate_divisor') }} - {{ times_rate('reached - amount', 'rate', 'rate_divisor') }},
+        {{ in_base('reached', 'rate', 'rate_divisor') }} - {{ in_base('reached - amount', 'rate', 'rate_divisor') }},
         amount,
         in_other_currency
     from steps

@@ -86,15 +86,14 @@ movements as (
     where document_type = 'invoice' and gross_base is not null
     union all
     select
-        greatest(documents.issue_date, applications.applied_date),
-        greatest(documents.issue_date, applications.applied_date, {{ add_days('documents.due_date', '1') }}),
-        -{{ times_rate('applications.amount', 'documents.rate') }}
-    from {{ ref('int_applications__unioned') }} as applications
+        settled.applied_date,
+        greatest(settled.applied_date, {{ add_days('documents.due_date', '1') }}),
+        -settled.settled_base
+    from {{ ref('int_documents__settled') }} as settled
     inner join documents
-        on applications.source = documents.source and applications.document_type = documents.document_type
-        and applications.document_id = documents.document_id
-    where documents.document_type = 'invoice' and documents.rate is not null and applications.amount is not null
-        and applications.applied_date <= {{ as_of() }}
+        on settled.source = documents.source and settled.document_type = documents.document_type
+        and settled.document_id = documents.document_id
+    where documents.document_type = 'invoice' and settled.settled_base is not null
 ),
 
 moved as (
