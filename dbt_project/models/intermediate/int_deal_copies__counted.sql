@@ -57,6 +57,7 @@ lines as (
         lines.source,
         lines.document_id,
         lines.product,
+        lines.line_kind,
         lines.line_kind || '|' || coalesce(lines.product, lines.product_code, '') as words,
         max(case when lines.names_a_product then 1 else 0 end) as names_a_product,
         sum(lines.amount) as amount
@@ -64,7 +65,7 @@ lines as (
     inner join {{ ref('int_deal_document_lines__matched') }} as lines
         on invoices.deal_source = lines.deal_source and invoices.deal_id = lines.deal_id
         and invoices.source = lines.source and invoices.document_id = lines.document_id
-    group by 1, 2, 3, 4, 5, 6
+    group by 1, 2, 3, 4, 5, 6, 7
 ),
 
 signatures as (
@@ -73,6 +74,7 @@ signatures as (
         deal_id,
         source,
         document_id,
+        sum(case when line_kind = 'discount' then amount else 0 end) as discount,
         case when max(names_a_product) = 1
             then {{ list_of("words || '|' || cast(amount as varchar)", ';') }} end as signature
     from lines
@@ -82,6 +84,7 @@ signatures as (
 alike as (
     select
         invoices.*,
+        cast(coalesce(signatures.discount, 0) as decimal(28,6)) as discount,
         signatures.signature is null as is_unnamed,
         coalesce(signatures.signature, min(signatures.signature) over (
             partition by invoices.deal_source, invoices.deal_id, invoices.net), '') as signature
@@ -171,7 +174,7 @@ too_many as (
 )
 
 -- Two repeated invoices of the same products may each look too many: then only the larger is taken.
-select deal_source, deal_id, source, document_id, net
+select deal_source, deal_id, source, document_id, net, discount
 from (
     select
         too_many.*,
