@@ -38,7 +38,7 @@ CHAIRS: Lines = [("CHAIR", "Chair", 5, 20)]
 RETURNS: dict[str, tuple[Lines, list[Lines], dict[str, int]]] = {
     "8201": (CHAIRS, [[*CHAIRS, ("CHAIR", "Chair", -1, 20)]], {"price_or_quantity": -20}),
     "8202": (CHAIRS, [[*CHAIRS, (None, "Chair", -1, 20)]], {"price_or_quantity": -20}),
-    "8203": (CHAIRS, [CHAIRS, [("CHAIR", "Chair", 1, 20)], [*CHAIRS[:0], ("CHAIR", "Chair", 2, 20), ("CHAIR", "Chair", -3, 20)]], {}),
+    "8203": (CHAIRS, [CHAIRS, [("CHAIR", "Chair", 1, 20)], [("CHAIR", "Chair", 2, 20), ("CHAIR", "Chair", -3, 20)]], {}),
     # A discount is what the ledger states as one.
     "8204": (CHAIRS, [[*CHAIRS, (None, "less", None, -20)]], {"discount": -20}),
 }

@@ -508,7 +508,7 @@ def _several_causes(world: World) -> None:
     twice = _won(world, account, "Billed twice, half forgotten", _sale("1450"), _sale("550", "TRN-DAY", "Training Day"))
     for ago in (60, 58):
         _paid_bill(world, customer, [_item("1450")], ago=ago, deal_ref=twice.id)
-    _verdict(world, twice, "Review", "over_invoiced", bridge={"duplicate_invoice": "1450.00", "partly_invoiced": "-550.00"})
+    _verdict(world, twice, "Review", "partly_invoiced", bridge={"duplicate_invoice": "1450.00", "partly_invoiced": "-550.00"})
     dearer = _won(world, account, "Dearer, with a discount", Sold("PLT-STD", "Platform Standard", D(10), D(100)))
     _paid_bill(world, customer, [line_of("PLT-STD", "Platform Standard", D(10), D(110)), _discount("40")], deal_ref=dearer.id)
     _verdict(world, dearer, "Review", "price_or_quantity", bridge={"discount": "-40.00", "price_or_quantity": "100.00"})
