@@ -549,7 +549,7 @@ def _amount_is_a_word(world: World) -> None:
         # Closed this month: without an amount a CRM says no rate of the close, but only the newest.
         deal = _won(world, account, title, *sold, closed_ago=20, amount=None, amount_text="three grand")
         _paid_bill(world, customer, [_item("2000"), *discount], ago=15, deal_ref=deal.id)
-        _verdict(world, deal, "Review", "partly_invoiced", bridge=bridge)
+        _verdict(world, deal, "Review", "unexplained", bridge=bridge)
 
 
 # -- drafts ---------------------------------------------------------------------------------------------------------
