@@ -509,7 +509,7 @@ def _several_causes(world: World) -> None:
     twice = _won(world, account, "Billed twice, half forgotten", _sale("1450"), _sale("550", "TRN-DAY", "Training Day"))
     for ago in (60, 58):
         _paid_bill(world, customer, [_item("1450")], ago=ago, deal_ref=twice.id)
-    _verdict(world, twice, "Review", "over_invoiced", bridge={"duplicate_invoice": "1450.00", "partly_invoiced": "-550.00"})
+    _verdict(world, twice, "Review", "partly_invoiced", bridge={"duplicate_invoice": "1450.00", "partly_invoiced": "-550.00"})
     dearer = _won(world, account, "Dearer, with a discount", Sold("PLT-STD", "Platform Standard", D(10), D(100)))
     _paid_bill(world, customer, [line_of("PLT-STD", "Platform Standard", D(10), D(110)), _discount("40")], deal_ref=dearer.id)
     _verdict(world, dearer, "Review", "price_or_quantity", bridge={"discount": "-40.00", "price_or_quantity": "100.00"})
@@ -550,7 +550,7 @@ def _amount_is_a_word(world: World) -> None:
         # Closed this month: without an amount a CRM says no rate of the close, but only the newest.
         deal = _won(world, account, title, *sold, closed_ago=20, amount=None, amount_text="three grand")
         _paid_bill(world, customer, [_item("2000"), *discount], ago=15, deal_ref=deal.id)
-        _verdict(world, deal, "Review", "partly_invoiced", bridge=bridge)
+        _verdict(world, deal, "Review", "unexplained", bridge=bridge)
 
 
 # -- drafts ---------------------------------------------------------------------------------------------------------
