@@ -18,7 +18,7 @@ from typing import Any
 
 from pipelines import landing
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
-from pipelines.landing import Job, Table
+from pipelines.landing import AnswerIncomplete, Job, Table
 from pipelines.settings import ConfigurationError, Settings
 
 LEDGER_OF_LOADS = "raw_crossfoot"
@@ -38,6 +38,8 @@ DLT_SETTINGS = {
 # DuckDB admits one writer, and two threads that open and close one file at once get in each other's way: vendors are read
 # side by side, and go to the warehouse one after the other.
 _landing = threading.Lock()
+# What Python says where an answer is not shaped as the code reads it: no sentence for a person, so one is made of it.
+_MISREAD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,16 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
         vendor.connect(settings, tokens), settings, as_of, known_at, last.cursors if last else {},
         lambda table: known_ids(settings, slug, table), on_rows,
         known=lambda table, columns: known_values(settings, slug, table, columns),
+        known_sets=lambda table, owner, columns: known_sets(settings, slug, table, owner, columns),
     )
     forecast = None
     try:
         forecast = _forecast(slug, vendor, job)
         on_forecast(forecast)
         _load(slug, vendor.source(job), settings)
-    except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
+    except (PipelineStepFailed, AnswerIncomplete, ApiError, ConfigurationError, ConnectionLost, *_MISREAD) as error:
         cause = _cause(error)
-        message = redact(str(cause)) or type(cause).__name__
+        message = redact(_sentence(slug, error, cause))
         record_load(settings, slug, job, "failed", message, {})
         raise ExtractFailed(Receipt(slug, "failed", job.calls, job.rows, tuple(job.notes), message, forecast)) from cause
     status, cursors = "partial" if job.spent else "complete", {**job.cursors, **job.next_cursors}
@@ -194,6 +197,16 @@ def known_values(settings: Settings, slug: str, table: str, columns: Sequence[st
     return {row[0]: row[1:] for row in rows}
 
 
+def known_sets(settings: Settings, slug: str, table: str, owner: str, columns: Sequence[str]) -> dict[str, set[tuple[Any, ...]]]:
+    """{owner: its rows} of a table in which each landing of an owner replaces all of its rows before."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    for key, *values in _ask(settings, f'SELECT "{owner}", {names} FROM (SELECT *, max(_landed_at) OVER (PARTITION BY "{owner}") '
+                             f'AS newest FROM "raw_{slug}"."{table}") WHERE _landed_at = newest AND NOT _deleted'):
+        found.setdefault(key, set()).add(tuple(values))
+    return found
+
+
 def _ask(settings: Settings, query: str, *values: Any) -> list[tuple[Any, ...]]:
     with _landing, landing.connect(settings.warehouse) as connection:
         return connection.execute(query, list(values)).fetchall()
@@ -240,3 +253,14 @@ def _cause(error: BaseException) -> BaseException:
     while type(error).__module__.startswith("dlt.") and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _sentence(slug: str, error: BaseException, cause: BaseException) -> str:
+    """The cause for a person: what the code itself says, or for an answer that it could not read the vendor and the object."""
+    if not isinstance(cause, _MISREAD) or str(cause).startswith(f"{slug}:"):
+        return str(cause) or type(cause).__name__
+    about, step = "", error
+    while step is not None and not about:  # dlt names the resource in which it happened
+        about, step = getattr(step, "pipe_name", ""), step.__cause__
+    return (f"{slug}: an answer about {about or 'the account'} could not be read ({type(cause).__name__}: {cause}); run again, and "
+            f"if it stays so report it with the vendor's answer: the vendor may have changed it")

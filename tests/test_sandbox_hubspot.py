@@ -658,7 +658,7 @@ def test_owners_pipelines_and_currencies(hub):
     assert [stage["metadata"] for stage in pipeline["stages"]] == [
         {"isClosed": "false", "probability": "0.2"}, {"isClosed": "true", "probability": "1"},
     ]  # fmt: skip
-    assert hub.get(f"/settings/currencies/{VERSION}/company-currency").json() == {"currencyCode": "USD"}
+    assert hub.get(f"/settings/currencies/{VERSION}/company-currency").json() == {"createdAt": "2020-01-06T08:00:00.000Z", "id": "USD"}
     answer = hub.get(f"/settings/currencies/{VERSION}/exchange-rates/current")
     [rate] = answer.json()["results"]
     assert (rate["fromCurrencyCode"], rate["toCurrencyCode"]) == ("EUR", "USD")

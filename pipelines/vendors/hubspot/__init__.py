@@ -39,6 +39,6 @@ CARD = Card(
         "crm.objects.companies.read", "crm.objects.companies.write", "crm.objects.contacts.read", "crm.objects.contacts.write",
         "crm.objects.deals.read",
         "crm.objects.deals.write", "crm.objects.line_items.read", "crm.objects.owners.read", "crm.schemas.companies.write",
-        "crm.schemas.deals.write", "multi-currency-read",
+        "crm.schemas.deals.write", "settings.currencies.read",
     ),
 )

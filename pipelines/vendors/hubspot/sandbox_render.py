@@ -144,6 +144,11 @@ def system_values(kind: str, record_id: str, created: str, updated: str) -> Valu
     return {"hs_object_id": record_id, CREATED[kind]: created, MODIFIED[kind]: updated}
 
 
+def home_currency(code: str) -> dict[str, str]:
+    """The answer of company-currency; the code is its `id` (HubSpot's reference, "Retrieve company currency")."""
+    return {"createdAt": "2020-01-06T08:00:00.000Z", "id": code}
+
+
 @dataclass
 class Portal:
     """What does not change over the CRM API: owners, pipelines, currencies."""
@@ -151,14 +156,14 @@ class Portal:
     owners: list[dict[str, Any]] = field(default_factory=list)
     pipelines: list[dict[str, Any]] = field(default_factory=list)
     rates: list[dict[str, Any]] = field(default_factory=list)
-    home: dict[str, Any] = field(default_factory=lambda: {"currencyCode": "USD"})
+    home: dict[str, Any] = field(default_factory=lambda: home_currency("USD"))
 
     def stages(self) -> dict[str, dict[str, Any]]:
         """{stage id: stage}."""
         return {stage["id"]: stage for pipeline in self.pipelines for stage in pipeline["stages"]}
 
     def currencies(self) -> set[str]:
-        return {self.home["currencyCode"], *(rate["fromCurrencyCode"] for rate in self.rates)}
+        return {self.home["id"], *(rate["fromCurrencyCode"] for rate in self.rates)}
 
 
 def portal_of(world: World) -> Portal:
@@ -169,7 +174,7 @@ def portal_of(world: World) -> Portal:
         [_owner(owner) for owner in world.owners.values()],
         [_pipeline(world)] if world.stages else [],
         [_rate(number, rate) for number, rate in enumerate(newest.values(), 1)],
-        {"currencyCode": world.base_currency},
+        home_currency(world.base_currency),
     )
 
 

@@ -318,7 +318,7 @@ class HubSpotState:
         return found
 
     def _rate_home(self, currency: str | None) -> Decimal | None:
-        home = self.portal.home["currencyCode"]
+        home = self.portal.home["id"]
         if currency in (None, CLEARED, home):
             return Decimal(1)
         rates = {(rate["fromCurrencyCode"], rate["toCurrencyCode"]): rate for rate in self.portal.rates}

@@ -9,6 +9,8 @@ Source: https://developers.hubspot.com/docs/api-reference/search/guide
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,17 +18,19 @@ from typing import Any
 import dlt
 
 from pipelines.http import Api, ApiError, Bearer, RetryPolicy, limits_in_force
-from pipelines.landing import Fields, Job, Table, chunks, deletion, resource, row
+from pipelines.landing import Job, Table, chunks, deletion, resource
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
 from pipelines.vendors.hubspot.source_check import check
-from pipelines.vendors.hubspot.source_links import deal_associations
+from pipelines.vendors.hubspot.source_links import COMPARED, changed_associations, deal_associations
 from pipelines.vendors.hubspot.source_rows import (
     TABLES,
     Row,
     company_row,
     contact_row,
     deal_row,
+    field,
+    home_currency_row,
     line_item_row,
     owner_row,
     rate_row,
@@ -41,6 +45,16 @@ MAX_PAGES = 100_000
 MAX_REPEATS = 3
 
 Pages = Iterator[tuple[str, list[Row]]]
+
+@dataclass
+class Night:
+    """What one night's reading learned that later objects ask for: deals read, and stages known and used, each as
+    (pipeline id, stage id)."""
+
+    deals: set[str] = dataclass_field(default_factory=set)
+    stages: set[tuple[str, str]] = dataclass_field(default_factory=set)
+    used: set[tuple[str | None, str | None]] = dataclass_field(default_factory=set)
+
 
 def connect(settings: Settings, tokens: Any = None) -> Api:
     """An Api for the configured portal, or for the sandbox."""
@@ -71,14 +85,17 @@ def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> in
 @dlt.source(name="hubspot")
 def source(job: Job) -> list[Any]:
     """The night's changes of every object that the canonical contract needs, as dlt resources."""
+    night = Night()
     return [
         resource(job, "companies", [TABLES["companies"]], companies(job)),
         resource(job, "contacts", [TABLES["contacts"]], contacts(job)),
         resource(job, "owners", [TABLES["owners"]], owners(job)),
-        resource(job, "deal_stages", [TABLES["deal_stages"]], deal_stages(job)),
-        resource(job, "deals", [TABLES[name] for name in ("deals", "deal_companies", "deal_line_items")], deals(job)),
+        resource(job, "deal_stages", [TABLES["deal_stages"]], deal_stages(job, night)),
+        resource(job, "deals", [TABLES[name] for name in ("deals", *COMPARED)], deals(job, night)),
         resource(job, "line_items", [TABLES["line_items"]], line_items(job)),
         resource(job, "currencies", [TABLES[name] for name in ("exchange_rates", "company_currency")], currencies(job)),
+        resource(job, "new_deal_stages", [TABLES["deal_stages"]], new_deal_stages(job, night)),
+        resource(job, "changed_associations", [TABLES[name] for name in COMPARED], changed_associations(job, night.deals)),
     ]
 
 
@@ -106,12 +123,24 @@ def owners(job: Job) -> Pages:
             yield "owners", [owner_row(record) for record in page]
 
 
-def deal_stages(job: Job) -> Pages:
-    pipelines = job.api.get(f"crm/pipelines/{VERSION}/deals", label="pipelines").json["results"]
-    yield "deal_stages", [stage_row(pipeline, stage) for pipeline in pipelines for stage in pipeline["stages"]]
+def deal_stages(job: Job, night: Night | None = None) -> Pages:
+    answer = job.api.get(f"crm/pipelines/{VERSION}/deals", label="pipelines").json
+    rows = [
+        stage_row(pipeline, stage)
+        for pipeline in field(answer, "results", "deal pipelines") for stage in field(pipeline, "stages", "deal pipelines")
+    ]
+    if night:
+        night.stages |= {(row["pipeline_id"], row["id"]) for row in rows}
+    yield "deal_stages", rows
 
 
-def deals(job: Job) -> Pages:
+def new_deal_stages(job: Job, night: Night) -> Pages:
+    """The pipelines once more where a deal stands in a stage that they did not have: it was made while the deals were read."""
+    if night.used - night.stages:
+        yield from deal_stages(job, night)
+
+
+def deals(job: Job, night: Night | None = None) -> Pages:
     """Changed deals with their companies and line items: search has no associations, so these are read in batches."""
     options = job.settings.values[CARD.slug]
     properties = ["dealname", "pipeline", "dealstage", "amount", "deal_currency_code", "amount_in_home_currency", "closedate",
@@ -123,16 +152,20 @@ def deals(job: Job) -> Pages:
     for page in changed(job, "deals", filter(None, properties), "hs_lastmodifieddate", waiting):
         waiting += page
         if len(waiting) >= CARD.page_sizes["associations"] or not page:
-            yield from with_associations(job, waiting, options)
+            yield from with_associations(job, waiting, options, night or Night())
             waiting.clear()
     yield from archived(job, "deals")
 
 
-def with_associations(job: Job, records: Sequence[Row], options: Mapping[str, Any]) -> Pages:
+def with_associations(job: Job, records: Sequence[Row], options: Mapping[str, Any],
+                      night: Night) -> Pages:
     """Deals with their companies and line items. The associations come first: they may be what the calls do not suffice for."""
     for group in chunks([record["id"] for record in records], CARD.page_sizes["associations"]):
         yield from deal_associations(job.api, group)
-    yield "deals", [deal_row(record, job, options) for record in records] + merged(records, TABLES["deals"])
+    rows = [deal_row(record, job, options) for record in records]
+    night.deals |= {row["id"] for row in rows}
+    night.used |= {(row["pipeline_id"], row["stage_id"]) for row in rows}
+    yield "deals", rows + merged(records, TABLES["deals"])
 
 
 def line_items(job: Job) -> Pages:
@@ -146,9 +179,10 @@ def line_items(job: Job) -> Pages:
 def currencies(job: Job) -> Pages:
     """The home currency, and the current rates of a portal with several currencies (404 where there is only one)."""
     home = job.api.get(f"settings/currencies/{VERSION}/company-currency", label="currencies").json
-    yield "company_currency", [row(Fields(home), id="home", currency=home["currencyCode"])]
+    yield "company_currency", [home_currency_row(home)]
     try:
-        rates = job.api.get(f"settings/currencies/{VERSION}/exchange-rates/current", label="currencies").json["results"]
+        answer = job.api.get(f"settings/currencies/{VERSION}/exchange-rates/current", label="currencies").json
+        rates = field(answer, "results", "exchange rates")
     except ApiError as error:
         if error.status != 404:
             raise
@@ -185,11 +219,16 @@ def searched(api: Api, kind: str, since: str | None, last: int, names: Sequence[
     for _ in range(MAX_PAGES):
         response = api.post(f"crm/objects/{VERSION}/{kind}/search", search_body(since, last, names), safe=True, label=kind)
         # A page may hold a record twice; counted twice, it would make the last page look complete too early.
-        results = list({record["id"]: record for record in response.json["results"]}.values())
+        found = field(response.json, "results", f"the search of {kind}")
+        results = list({field(record, "id", kind): record for record in found}.values())
         yield results, response.headers.get("Date")
         newest = max((int(record["id"]) for record in results), default=last)
-        if response.json["total"] <= len(results) and newest >= last:
+        total = field(response.json, "total", f"the search of {kind}")
+        if total <= len(results) and newest >= last:
             return
+        ids = [int(record["id"]) for record in results]
+        if ids != sorted(ids):  # the next page would begin above ids that never came
+            raise RuntimeError(f"hubspot: search of {kind} did not sort by id (after id {last}); run again later")
         repeats = repeats + 1 if newest <= last else 0
         if repeats > MAX_REPEATS:
             raise RuntimeError(f"hubspot: search of {kind} returned nothing above id {last} {repeats} times; run again later")
@@ -198,16 +237,21 @@ def searched(api: Api, kind: str, since: str | None, last: int, names: Sequence[
 
 
 def search_body(since: str | None, last: int, properties: Sequence[str]) -> Row:
-    """The search for records with an id above `last`, whose modified property (the last one) is `since` or later."""
+    """The search for records with an id above `last`, whose modified property (the last one) is `since` or later.
+
+    HubSpot's schema wants sorts as texts (a property's name sorts ascending) and `after` on the first page too:
+    PublicObjectSearchRequest of its specification and official client.
+    """
     filters = [{"propertyName": "hs_object_id", "operator": "GT", "value": str(last)}]
     if since:
         stamp = str(int(datetime.fromisoformat(since).timestamp() * 1000))
         filters.append({"propertyName": properties[-1], "operator": "GTE", "value": stamp})
     return {
         "filterGroups": [{"filters": filters}],
-        "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-        "properties": properties,
+        "sorts": ["hs_object_id"],
+        "properties": list(properties),
         "limit": CARD.page_sizes["search"],
+        "after": "0",
     }
 
 
@@ -224,7 +268,7 @@ def listed(api: Api, path: str, params: Mapping[str, Any], label: str) -> Iterat
     after: Any = None
     for _ in range(MAX_PAGES):
         body = api.get(path, {**params, **({"after": after} if after else {})}, label=label).json
-        yield body["results"]
+        yield field(body, "results", label)
         following = body.get("paging", {}).get("next", {}).get("after")
         if not following:
             return
@@ -245,7 +289,7 @@ def archived(job: Job, kind: str) -> Pages:
     known = job.known_ids(kind) if since else set()
     params = {"limit": CARD.page_sizes["list"], "archived": "true", "properties": "hs_object_id"}
     for page in listed(job.api, f"crm/objects/{VERSION}/{kind}", params, f"{kind} archived"):
-        stamps = [(record["id"], record.get("archivedAt") or "") for record in page]
+        stamps = [(field(record, "id", f"{kind} archived"), record.get("archivedAt") or "") for record in page]
         newest = max([newest, *(stamp for _, stamp in stamps)])
         fresh = dict.fromkeys(record_id for record_id, stamp in stamps
                               if stamp > since or ((stamp >= early or not stamp) and record_id in known))
@@ -266,6 +310,6 @@ def merged(page: Sequence[Row], table: Table) -> list[Row]:
     return [
         deletion(table, old)
         for record in page
-        for old in (record["properties"].get("hs_merged_object_ids") or "").split(";")
+        for old in (field(record, "properties", table.name).get("hs_merged_object_ids") or "").split(";")
         if old and old != record["id"]
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.http import Api, ApiError
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
+from pipelines.vendors.hubspot.source_rows import field
 
 
 def check(api: Api, settings: Settings) -> list[str]:
@@ -12,7 +13,7 @@ def check(api: Api, settings: Settings) -> list[str]:
 
     A scope for writing shows by a batch without inputs, which changes nothing.
     """
-    asked = {scope: lambda path=path: api.get(path, {"limit": 1}, label="doctor") for scope, path in _SCOPES.items()}
+    asked = {scope: lambda path=path, query=query: api.get(path, query, label="doctor") for scope, (path, query) in _SCOPES.items()}
     if settings.get("writeback", "mode") != "off":
         asked |= {scope: lambda path=path: api.post(path, {"inputs": []}, label="doctor") for scope, path in _WRITE_SCOPES.items()}
     problems = []
@@ -29,15 +30,16 @@ def check(api: Api, settings: Settings) -> list[str]:
     return problems or _missing_properties(api, settings)
 
 
-_SCOPES = {
-    "crm.objects.companies.read": f"crm/objects/{VERSION}/companies",
-    "crm.objects.contacts.read": f"crm/objects/{VERSION}/contacts",
-    "crm.objects.deals.read": f"crm/objects/{VERSION}/deals",
-    "crm.objects.line_items.read": f"crm/objects/{VERSION}/line_items",
-    "crm.objects.owners.read": f"crm/owners/{VERSION}",
-    "multi-currency-read": f"settings/currencies/{VERSION}/company-currency",
+# Scopes as the reference names them beside each call; the currency's takes no query
+# (https://developers.hubspot.com/docs/api-reference/latest/account/settings/multicurrency/get-company-currency).
+_SCOPES: dict[str, tuple[str, dict[str, int]]] = {
+    "crm.objects.companies.read": (f"crm/objects/{VERSION}/companies", {"limit": 1}),
+    "crm.objects.contacts.read": (f"crm/objects/{VERSION}/contacts", {"limit": 1}),
+    "crm.objects.deals.read": (f"crm/objects/{VERSION}/deals", {"limit": 1}),
+    "crm.objects.line_items.read": (f"crm/objects/{VERSION}/line_items", {"limit": 1}),
+    "crm.objects.owners.read": (f"crm/owners/{VERSION}", {"limit": 1}),
+    "settings.currencies.read": (f"settings/currencies/{VERSION}/company-currency", {}),
 }
-
 
 _WRITE_SCOPES = {
     "crm.objects.companies.write": f"crm/objects/{VERSION}/companies/batch/update",
@@ -53,7 +55,8 @@ def _missing_properties(api: Api, settings: Settings) -> list[str]:
     wanted = {"companies": ["billing_email"], "deals": ["invoice_numbers", "payment_terms", "contract_start", "contract_end"]}
     problems = []
     for kind, keys in wanted.items():
-        known = {item["name"] for item in api.get(f"crm/properties/{VERSION}/{kind}", label="doctor").json["results"]}
+        answer = api.get(f"crm/properties/{VERSION}/{kind}", label="doctor").json
+        known = {field(item, "name", "properties") for item in field(answer, "results", "properties")}
         for key in keys:
             name = settings.get(CARD.slug, f"{key}_property")
             if name and name not in known:

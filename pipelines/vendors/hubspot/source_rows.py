@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.landing import Fields, Job, Table, row
+from pipelines.landing import Fields, Job, Table, need, row
+from pipelines.vendors.hubspot import CARD
 
 Row = dict[str, Any]
 
@@ -47,24 +48,29 @@ TABLES: dict[str, Table] = {
 }
 
 
+def field(answer: Any, name: str, about: str) -> Any:
+    """The field of an answer; AnswerIncomplete where it is missing."""
+    return need(answer, name, vendor=CARD.slug, about=about)
+
+
 def company_row(record: Row, options: Mapping[str, Any]) -> Row:
     """A company as its raw row."""
-    fields = Fields(record["properties"])
+    fields = Fields(field(record, "properties", "companies"))
     return row(
-        fields, id=record["id"], name=fields.text("name"), domain=fields.text("domain"),
+        fields, id=field(record, "id", "companies"), name=fields.text("name"), domain=fields.text("domain"),
         billing_email=fields.text(options["billing_email_property"]), address=fields.text("address"),
         city=fields.text("city"), state=fields.text("state"), zip=fields.text("zip"), country=fields.text("country"),
         owner_id=fields.text("hubspot_owner_id"), parent_id=fields.text("hs_parent_company_id"),
-        customer_ids=fields.text("crossfoot_customer_ids"), url=url(options, "0-2", record["id"]),
+        customer_ids=fields.text("crossfoot_customer_ids"), url=url(options, "0-2", field(record, "id", "companies")),
         modified_at=fields.timestamp("hs_lastmodifieddate"),
     )
 
 
 def contact_row(record: Row) -> Row:
     """A contact as its raw row."""
-    fields = Fields(record["properties"])
+    fields = Fields(field(record, "properties", "contacts"))
     return row(
-        fields, id=record["id"], email=fields.text("email"), first_name=fields.text("firstname"),
+        fields, id=field(record, "id", "contacts"), email=fields.text("email"), first_name=fields.text("firstname"),
         last_name=fields.text("lastname"), company_id=fields.text("associatedcompanyid"),
         modified_at=fields.timestamp("lastmodifieddate"),
     )
@@ -74,26 +80,26 @@ def owner_row(record: Row) -> Row:
     """An owner as its raw row; an archived owner keeps its name, since old records still carry it."""
     fields = Fields(record)
     return row(
-        fields, id=str(record["id"]), email=fields.text("email"), first_name=fields.text("firstName"),
+        fields, id=str(field(record, "id", "owners")), email=fields.text("email"), first_name=fields.text("firstName"),
         last_name=fields.text("lastName"), modified_at=fields.timestamp("updatedAt"),
     )
 
 
 def stage_row(pipeline: Row, stage: Row) -> Row:
     """A pipeline's stage as its raw row; isClosed and probability are texts inside `metadata`."""
-    fields = Fields(stage["metadata"])
+    fields = Fields(field(stage, "metadata", "deal stages"))
     return row(
-        fields, id=stage["id"], pipeline_id=pipeline["id"], pipeline_label=pipeline["label"], label=stage["label"],
-        is_closed=fields.flag("isClosed"), probability=fields.number("probability", "share"),
-        display_order=stage["displayOrder"],
+        fields, id=field(stage, "id", "deal stages"), pipeline_id=field(pipeline, "id", "deal pipelines"),
+        pipeline_label=pipeline.get("label"), label=stage.get("label"), is_closed=fields.flag("isClosed"),
+        probability=fields.number("probability", "share"), display_order=stage.get("displayOrder"),
     )
 
 
 def deal_row(record: Row, job: Job, options: Mapping[str, Any]) -> Row:
     """A deal as its raw row; the close date is the day in the company's time zone."""
-    fields = Fields(record["properties"])
+    fields = Fields(field(record, "properties", "deals"))
     return row(
-        fields, id=record["id"], name=fields.text("dealname"), pipeline_id=fields.text("pipeline"),
+        fields, id=field(record, "id", "deals"), name=fields.text("dealname"), pipeline_id=fields.text("pipeline"),
         stage_id=fields.text("dealstage"), amount=fields.number("amount"), currency=fields.text("deal_currency_code"),
         home_amount=fields.number("amount_in_home_currency"), close_date=fields.date("closedate", job.settings.zone),
         probability=fields.number("hs_deal_stage_probability", "share"), is_won=fields.flag("hs_is_closed_won"),
@@ -101,16 +107,16 @@ def deal_row(record: Row, job: Job, options: Mapping[str, Any]) -> Row:
         payment_terms=fields.text(options["payment_terms_property"]),
         contract_start=fields.date(options["contract_start_property"]),
         contract_end=fields.date(options["contract_end_property"]),
-        invoice_numbers=fields.text(options["invoice_numbers_property"]), url=url(options, "0-3", record["id"]),
+        invoice_numbers=fields.text(options["invoice_numbers_property"]), url=url(options, "0-3", field(record, "id", "deals")),
         modified_at=fields.timestamp("hs_lastmodifieddate"),
     )
 
 
 def line_item_row(record: Row, job: Job) -> Row:
     """A deal's line item as its raw row; `amount` is the line's net after discount."""
-    fields = Fields(record["properties"])
+    fields = Fields(field(record, "properties", "line items"))
     return row(
-        fields, id=record["id"], sku=fields.text("hs_sku"), name=fields.text("name"),
+        fields, id=field(record, "id", "line items"), sku=fields.text("hs_sku"), name=fields.text("name"),
         quantity=fields.number("quantity", "quantity"), unit_price=fields.number("price"),
         discount=fields.number("hs_total_discount"), amount=fields.number("amount"),
         currency=fields.text("hs_line_item_currency_code"), billing_frequency=fields.text("recurringbillingfrequency"),
@@ -120,10 +126,16 @@ def line_item_row(record: Row, job: Job) -> Row:
     )
 
 
+def home_currency_row(answer: Row) -> Row:
+    """The portal's home currency as its raw row. The three-letter code is the answer's `id`: HubSpot's reference,
+    https://developers.hubspot.com/docs/api-reference/latest/account/settings/multicurrency/get-company-currency"""
+    return row(Fields(answer), id="home", currency=field(answer, "id", "the company currency"))
+
+
 def rate_row(rate: Row) -> Row:
     """A current exchange rate as its raw row: units of `to_currency` for one of `from_currency`."""
     fields = Fields(rate)
-    start, end = rate["fromCurrencyCode"], rate["toCurrencyCode"]
+    start, end = (field(rate, name, "exchange rates") for name in ("fromCurrencyCode", "toCurrencyCode"))
     return row(
         fields, id=f"{start}>{end}", from_currency=start, to_currency=end, rate=fields.number("conversionRate", "rate"),
         effective_at=fields.timestamp("effectiveAt"),
