@@ -35,9 +35,9 @@ _LINE = (
 )
 TABLES: Mapping[str, str] = {
     "raw_hubspot.companies": "id name domain billing_email address city state zip country owner_id parent_id "
-    "customer_ids url modified_at:moment",
+    "customer_ids merged_ids url modified_at:moment",
     "raw_hubspot.contacts": "id email first_name last_name company_id modified_at:moment",
-    "raw_hubspot.owners": "id email first_name last_name modified_at:moment",
+    "raw_hubspot.owners": "id email first_name last_name archived:bool modified_at:moment",
     "raw_hubspot.deal_stages": "id pipeline_id pipeline_label label is_closed:bool probability:share display_order:int",
     "raw_hubspot.deals": "id name pipeline_id stage_id amount:money currency home_amount:money close_date:date "
     "probability:share is_won:bool is_closed:bool owner_id deal_type payment_terms contract_start:date "
@@ -45,7 +45,8 @@ TABLES: Mapping[str, str] = {
     "raw_hubspot.deal_companies": "deal_id company_id is_primary:bool",
     "raw_hubspot.deal_line_items": "deal_id line_item_id",
     "raw_hubspot.line_items": "id sku name quantity:money unit_price:money discount:money amount:money currency "
-    "billing_frequency billing_start:date billing_periods:int modified_at:moment",
+    "billing_frequency billing_start:date billing_periods:int billing_end:date term_months:int term_days:int delay_months:int "
+    "delay_days:int contract_value:money modified_at:moment",
     "raw_hubspot.exchange_rates": "id from_currency to_currency rate:rate effective_at:moment",
     "raw_hubspot.company_currency": "id currency",
     "raw_quickbooks.customers": "id display_name company_name fully_qualified_name email website parent_id is_job:bool "

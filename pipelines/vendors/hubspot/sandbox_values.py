@@ -63,6 +63,8 @@ _STANDARD: dict[str, dict[str, str]] = {
         "discount": "number", "hs_total_discount": "number", "amount": "number",
         "hs_line_item_currency_code": "enumeration", "recurringbillingfrequency": "enumeration",
         "hs_recurring_billing_start_date": "date", "hs_recurring_billing_number_of_payments": "number",
+        "hs_recurring_billing_end_date": "date", "hs_recurring_billing_period": "string",
+        "hs_billing_start_delay_months": "number", "hs_billing_start_delay_days": "number", "hs_tcv": "number",
         "hs_product_id": "number",
     },
     "tasks": {
@@ -84,6 +86,7 @@ _OPTIONS = {
     "dealtype": ("newbusiness", "existingbusiness"),
     "recurringbillingfrequency": (
         "weekly", "biweekly", "monthly", "quarterly", "per_six_months", "annually", "per_two_years", "per_three_years",
+        "per_four_years", "per_five_years",
     ),
     "hs_task_status": ("NOT_STARTED", "IN_PROGRESS", "WAITING", "COMPLETED", "DEFERRED"),
     "hs_task_priority": ("NONE", "LOW", "MEDIUM", "HIGH"),
@@ -94,6 +97,7 @@ _EXTERNAL = ("hubspot_owner_id", "pipeline", "dealstage", "deal_currency_code", 
 _READ_ONLY = (
     "hs_object_id", "createdate", "hs_createdate", "hs_lastmodifieddate", "lastmodifieddate", "hs_is_closed",
     "hs_is_closed_won", "amount_in_home_currency", "hs_merged_object_ids", "hs_parent_company_id", "hs_total_discount",
+    "hs_tcv",
 )  # fmt: skip
 _FIELD_TYPES = {
     "string": ("text", "textarea", "phonenumber", "html", "file", "calculation_equation"),

@@ -170,7 +170,9 @@ def with_associations(job: Job, records: Sequence[Row], options: Mapping[str, An
 
 def line_items(job: Job) -> Pages:
     properties = ["hs_sku", "name", "quantity", "price", "hs_total_discount", "amount", "hs_line_item_currency_code",
-                  "recurringbillingfrequency", "hs_recurring_billing_start_date", "hs_recurring_billing_number_of_payments"]
+                  "recurringbillingfrequency", "hs_recurring_billing_start_date", "hs_recurring_billing_number_of_payments",
+                  "hs_recurring_billing_end_date", "hs_recurring_billing_period", "hs_billing_start_delay_months",
+                  "hs_billing_start_delay_days", "hs_tcv"]
     for page in changed(job, "line_items", properties, "hs_lastmodifieddate"):
         yield "line_items", [line_item_row(record, job) for record in page]
     yield from archived(job, "line_items")

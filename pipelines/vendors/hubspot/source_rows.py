@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from pipelines.landing import Fields, Job, Table, need, row
 from pipelines.vendors.hubspot import CARD
 
 Row = dict[str, Any]
+_DURATION = re.compile(r"P(?:(\d{1,3})Y)?(?:(\d{1,4})M)?(?:(\d{1,4})W)?(?:(\d{1,5})D)?", re.ASCII)
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -16,13 +18,14 @@ TABLES: dict[str, Table] = {
         Table("companies", {
             "id": "text", "name": "text", "domain": "text", "billing_email": "text", "address": "text", "city": "text",
             "state": "text", "zip": "text", "country": "text", "owner_id": "text", "parent_id": "text",
-            "customer_ids": "text", "url": "text", "modified_at": "timestamp",
+            "customer_ids": "text", "merged_ids": "text", "url": "text", "modified_at": "timestamp",
         }),
         Table("contacts", {
             "id": "text", "email": "text", "first_name": "text", "last_name": "text", "company_id": "text",
             "modified_at": "timestamp",
         }),
-        Table("owners", {"id": "text", "email": "text", "first_name": "text", "last_name": "text", "modified_at": "timestamp"}),
+        Table("owners", {"id": "text", "email": "text", "first_name": "text", "last_name": "text", "archived": "flag",
+                         "modified_at": "timestamp"}),
         Table("deal_stages", {
             "id": "text", "pipeline_id": "text", "pipeline_label": "text", "label": "text", "is_closed": "flag",
             "probability": "share", "display_order": "integer",
@@ -38,7 +41,8 @@ TABLES: dict[str, Table] = {
         Table("line_items", {
             "id": "text", "sku": "text", "name": "text", "quantity": "quantity", "unit_price": "money", "discount": "money",
             "amount": "money", "currency": "text", "billing_frequency": "text", "billing_start": "date",
-            "billing_periods": "integer", "modified_at": "timestamp",
+            "billing_periods": "integer", "billing_end": "date", "term_months": "integer", "term_days": "integer",
+            "delay_months": "integer", "delay_days": "integer", "contract_value": "money", "modified_at": "timestamp",
         }),
         Table("exchange_rates", {
             "id": "text", "from_currency": "text", "to_currency": "text", "rate": "rate", "effective_at": "timestamp",
@@ -61,7 +65,8 @@ def company_row(record: Row, options: Mapping[str, Any]) -> Row:
         billing_email=fields.text(options["billing_email_property"]), address=fields.text("address"),
         city=fields.text("city"), state=fields.text("state"), zip=fields.text("zip"), country=fields.text("country"),
         owner_id=fields.text("hubspot_owner_id"), parent_id=fields.text("hs_parent_company_id"),
-        customer_ids=fields.text("crossfoot_customer_ids"), url=url(options, "0-2", field(record, "id", "companies")),
+        customer_ids=fields.text("crossfoot_customer_ids"),
+        merged_ids=fields.text("hs_merged_object_ids"), url=url(options, "0-2", field(record, "id", "companies")),
         modified_at=fields.timestamp("hs_lastmodifieddate"),
     )
 
@@ -81,7 +86,8 @@ def owner_row(record: Row) -> Row:
     fields = Fields(record)
     return row(
         fields, id=str(field(record, "id", "owners")), email=fields.text("email"), first_name=fields.text("firstName"),
-        last_name=fields.text("lastName"), modified_at=fields.timestamp("updatedAt"),
+        last_name=fields.text("lastName"), archived=fields.flag("archived"),
+        modified_at=fields.timestamp("updatedAt"),
     )
 
 
@@ -113,8 +119,10 @@ def deal_row(record: Row, job: Job, options: Mapping[str, Any]) -> Row:
 
 
 def line_item_row(record: Row, job: Job) -> Row:
-    """A deal's line item as its raw row; `amount` is the line's net after discount."""
+    """A deal's line item as its raw row; what its `amount` means is the staging model's to say. The term is
+    hs_recurring_billing_period, an ISO 8601 duration as PnYnMnD or PnW (HubSpot's line items guide)."""
     fields = Fields(field(record, "properties", "line items"))
+    months, days = term(fields, "hs_recurring_billing_period")
     return row(
         fields, id=field(record, "id", "line items"), sku=fields.text("hs_sku"), name=fields.text("name"),
         quantity=fields.number("quantity", "quantity"), unit_price=fields.number("price"),
@@ -122,8 +130,23 @@ def line_item_row(record: Row, job: Job) -> Row:
         currency=fields.text("hs_line_item_currency_code"), billing_frequency=fields.text("recurringbillingfrequency"),
         billing_start=fields.date("hs_recurring_billing_start_date"),
         billing_periods=fields.integer("hs_recurring_billing_number_of_payments"),
-        modified_at=fields.timestamp("hs_lastmodifieddate"),
+        billing_end=fields.date("hs_recurring_billing_end_date"), term_months=months, term_days=days,
+        delay_months=fields.integer("hs_billing_start_delay_months"), delay_days=fields.integer("hs_billing_start_delay_days"),
+        contract_value=fields.number("hs_tcv"), modified_at=fields.timestamp("hs_lastmodifieddate"),
     )
+
+
+def term(fields: Fields, name: str) -> tuple[int | None, int | None]:
+    """(months, days) of an ISO 8601 duration; a problem of the record where it is none."""
+    text = fields.text(name)
+    if text is None:
+        return None, None
+    found = _DURATION.fullmatch(text)
+    if found is None or not any(found.groups()):
+        fields.problems.append(f"{name}: {text[:80]!r} is not a duration such as P12M")
+        return None, None
+    years, months, weeks, days = (int(part or 0) for part in found.groups())
+    return (12 * years + months) or None, (7 * weeks + days) or None
 
 
 def home_currency_row(answer: Row) -> Row:
