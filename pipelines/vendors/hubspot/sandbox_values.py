@@ -126,12 +126,25 @@ class Invalid(ValueError):
         self.code = code
 
 
+# Objects of HubSpot's that this sandbox keeps no records of: nothing is associated with them.
+_ELSEWHERE = {
+    "tickets", "products", "quotes", "calls", "emails", "meetings", "invoices", "orders", "carts", "subscriptions", "discounts", "fees",
+    "taxes", "leads", "communications", "postal_mail", "feedback_submissions", "commerce_payments",
+}  # fmt: skip
+
+
+def kept(name: str) -> bool:
+    """False for an object that HubSpot has and the sandbox does not; Refused for one that neither has."""
+    return name.lower() not in _ELSEWHERE and bool(kind_of(name))
+
+
 def kind_of(name: str) -> str:
     """The object that a path names: in any case, singular, plural or by its type id."""
     lower = name.lower()
     kind = _ALIASES.get(lower, lower)
     if kind not in KINDS:
-        raise Refused(400, f"Unable to infer object type from: {name}")
+        where = "; it is not served by the sandbox" if lower in _ELSEWHERE else ""
+        raise Refused(400, f"Unable to infer object type from: {name}{where}")
     return kind
 
 
