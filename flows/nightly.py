@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed, State
+from prefect.utilities.annotations import quote
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from flows.when import tonight
@@ -135,7 +136,7 @@ def _run(night: Night, mode: str) -> Outcome:
     if mode != "off":
         plan, path = make_plan(night, crms, blocks)
         if mode == "apply" and not plan.blocks:
-            applied = apply_plan(night, plan)
+            applied = apply_plan(night, quote(plan))  # unquoted, Prefect would walk every change in search of futures
     state, sentence = outcome.sentence(receipts, blocks, plan, applied, mode)
     if not blocks:
         published, page, figures = publish_marts(night)
@@ -167,9 +168,9 @@ def _told(night: Night, ended: Outcome, figures: report.Report | None) -> Outcom
     """The outcome, once everybody who is to hear of it was told; whom that failed with is said in it, and the night goes on."""
     said = []
     if send.is_wanted(night.settings):
-        said.append(_said("The mail was not sent", send_mail(night, ended, figures, return_state=True)))
+        said.append(_said("The mail was not sent", send_mail(night, quote(ended), quote(figures), return_state=True)))
     if block := night.settings.get("mail", "notification_block"):
-        said.append(_said(f"{block} was not told", notify(night, ended, return_state=True)))
+        said.append(_said(f"{block} was not told", notify(night, quote(ended), return_state=True)))
     for sentence in said:
         _announce(sentence)
     ended = replace(ended, sent=" ".join(said))

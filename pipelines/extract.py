@@ -18,7 +18,7 @@ from typing import Any
 
 from pipelines import landing
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
-from pipelines.landing import AnswerIncomplete, Job, Table
+from pipelines.landing import Job, Table
 from pipelines.settings import ConfigurationError, Settings
 
 LEDGER_OF_LOADS = "raw_crossfoot"
@@ -38,8 +38,6 @@ DLT_SETTINGS = {
 # DuckDB admits one writer, and two threads that open and close one file at once get in each other's way: vendors are read
 # side by side, and go to the warehouse one after the other.
 _landing = threading.Lock()
-# What Python says where an answer is not shaped as the code reads it: no sentence for a person, so one is made of it.
-_MISREAD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,9 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
         forecast = _forecast(slug, vendor, job)
         on_forecast(forecast)
         _load(slug, vendor.source(job), settings)
-    except (PipelineStepFailed, AnswerIncomplete, ApiError, ConfigurationError, ConnectionLost, *_MISREAD) as error:
+    except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
         cause = _cause(error)
-        message = redact(_sentence(slug, error, cause))
+        message = redact(str(cause)) or type(cause).__name__
         record_load(settings, slug, job, "failed", message, {})
         raise ExtractFailed(Receipt(slug, "failed", job.calls, job.rows, tuple(job.notes), message, forecast)) from cause
     status, cursors = "partial" if job.spent else "complete", {**job.cursors, **job.next_cursors}
@@ -253,14 +251,3 @@ def _cause(error: BaseException) -> BaseException:
     while type(error).__module__.startswith("dlt.") and error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _sentence(slug: str, error: BaseException, cause: BaseException) -> str:
-    """The cause for a person: what the code itself says, or for an answer that it could not read the vendor and the object."""
-    if not isinstance(cause, _MISREAD) or str(cause).startswith(f"{slug}:"):
-        return str(cause) or type(cause).__name__
-    about, step = "", error
-    while step is not None and not about:  # dlt names the resource in which it happened
-        about, step = getattr(step, "pipe_name", ""), step.__cause__
-    return (f"{slug}: an answer about {about or 'the account'} could not be read ({type(cause).__name__}: {cause}); run again, and "
-            f"if it stays so report it with the vendor's answer: the vendor may have changed it")

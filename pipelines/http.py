@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -57,6 +57,26 @@ class ApiError(Exception):
         # Redacted before it is cut, or half a secret could stay.
         answer = f"{redact(request)} answered {status}: {redact(shown)[:_SHOWN_BODY]}"
         super().__init__(f"{answer}; {remedy}" if remedy else answer)
+
+
+class FieldMissing(ApiError):
+    """An answer lacks a field that our reading of it rests on."""
+
+    def __init__(self, request: str, name: str, present: Iterable[str]):
+        self.status, self.body, self.request = 200, None, request
+        self.remedy = "if the vendor's documentation has renamed it, report that; else ask the vendor's support, and run again later"
+        there = ", ".join(sorted(present)[:12]) or "nothing"
+        Exception.__init__(self, f"{redact(request)}: the answer has no field {name!r} where one is expected (there: {redact(there)}); "
+                                 f"{self.remedy}")
+
+
+class Answered(dict[str, Any]):
+    """A JSON object of an answer: a name that it lacks is an error that says whose answer, which name, and what is there."""
+
+    __slots__ = ("request",)
+
+    def __missing__(self, name: str) -> Any:
+        raise FieldMissing(getattr(self, "request", "the call"), name, self)
 
 
 class ConnectionLost(Exception):
@@ -137,8 +157,13 @@ class Response:
 
     @cached_property
     def json(self) -> Any:
+        def answered(values: dict[str, Any]) -> Answered:
+            made = Answered(values)
+            made.request = self.request
+            return made
+
         try:
-            return json.loads(self.text, parse_float=Decimal) if self.text else None
+            return json.loads(self.text, parse_float=Decimal, object_hook=answered) if self.text else None
         except ValueError as error:
             raise ApiError(self.status, self.text, self.request, f"that is not JSON ({error}); run again later") from error
 

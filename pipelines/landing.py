@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # One row group of the Parquet file; large enough that Arrow's overhead vanishes, small enough for memory.
 BATCH_ROWS = 5_000
 _LANDED = {"_landed_at": "timestamp", "_deleted": "flag", "_problem": "text"}
-_SQL_TYPES = {
+SQL_TYPES = {
     "text": "VARCHAR", "money": "DECIMAL(28,6)", "quantity": "DECIMAL(28,6)", "rate": "DECIMAL(28,12)",
     "share": "DECIMAL(9,6)", "integer": "BIGINT", "flag": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMP WITH TIME ZONE",
 }
@@ -53,7 +53,7 @@ def need(answer: Any, name: str, *, vendor: str, about: str) -> Any:
 
 @dataclass(frozen=True)
 class Table:
-    """A raw table: its name and its columns with their types (a key of `_SQL_TYPES`), without the `_` columns."""
+    """A raw table: its name and its columns with their types (a key of `SQL_TYPES`), without the `_` columns."""
 
     name: str
     columns: Mapping[str, str]
@@ -239,7 +239,7 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, dataset: str, tables: I
         "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = ?", [dataset]).fetchall())
     existing = {name for name, _ in there}
     for table in tables:
-        columns = {name: _SQL_TYPES[kind] for name, kind in {**table.columns, **_LANDED}.items()} | {"_dlt_load_id": "VARCHAR"}
+        columns = {name: SQL_TYPES[kind] for name, kind in {**table.columns, **_LANDED}.items()} | {"_dlt_load_id": "VARCHAR"}
         if table.name not in existing:
             listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
             connection.execute(f'CREATE TABLE "{dataset}"."{table.name}" ({listed})')
@@ -302,7 +302,20 @@ def resource(job: Job, name: str, tables: Sequence[Table], pages: Iterable[tuple
     """A dlt resource that lands pages of (table name, rows) in `tables`, appending."""
     import dlt
 
-    return dlt.resource(batches(job, tables, pages), name=name, write_disposition="append")
+    return dlt.resource(batches(job, tables, _explained(job, name, pages)), name=name, write_disposition="append")
+
+
+class OddAnswer(Exception):
+    """An answer has not the shape that is read from it; the message names vendor and object."""
+
+
+def _explained(job: Job, name: str, pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    try:
+        yield from pages
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        vendor = f"{job.api.vendor}: " if job.api else ""
+        raise OddAnswer(f"{vendor}{name}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); run again "
+                        "later, and report it where it stays so") from error
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

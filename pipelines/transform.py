@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pipelines.settings import Settings
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"
+# What dbt reads of the project; it writes its own beside that.
+_READ = ("*.yml", "macros/**/*", "models/**/*", "seeds/**/*", "tests/**/*")
 # dbt keeps its project in process-wide state: one build at a time.
 _building = threading.Lock()
 # Parsed projects by their vars, as dbt stores them: what is read from that is a copy of its own.
@@ -58,6 +62,8 @@ def variables(settings: Settings) -> dict[str, Any]:
         "tolerance": str(status["tolerance"]),
         "credit_hold_days": status["credit_hold_days"],
         "credit_hold_release_days": status["credit_hold_release_days"],
+        "first_plausible_year": settings.get("company", "first_plausible_year"),
+        "plausible_years_ahead": settings.get("company", "plausible_years_ahead"),
         "month_close_days": settings.get("company", "month_close_days"),
         "max_source_age_hours": settings.get("guard", "max_source_age_hours"),
         "more_free_mail_domains": list(settings.get("matching", "free_mail_domains")),
@@ -129,12 +135,35 @@ def _manifest(settings: Settings, names: dict[str, Any]) -> Any:
     parsed."""
     from dbt.contracts.graph.manifest import Manifest  # late: dbt takes two seconds to load
 
-    key = json.dumps(names)
+    key, kept = json.dumps(names), kept_parse(settings)
     if key not in _parsed:
-        if not _dbt(settings, ["parse"], names).success:
-            return None
-        _parsed[key] = (_home(settings) / "partial_parse.msgpack").read_bytes()
+        _parsed[key] = kept.read_bytes() if kept.exists() else b""
+    try:
+        return Manifest.from_msgpack(_parsed[key])
+    except ValueError:  # nothing is kept yet, or what is kept is damaged
+        del _parsed[key]
+    if not _dbt(settings, ["parse"], names).success:
+        return None
+    for old in kept.parent.glob("parsed-*.msgpack"):
+        old.unlink()
+    os.replace(kept.parent / "partial_parse.msgpack", kept)
+    _parsed[key] = kept.read_bytes()
     return Manifest.from_msgpack(_parsed[key])
+
+
+def kept_parse(settings: Settings) -> Path:
+    """Where the parsed project is kept for these settings from one night to the next; another name where anything that it
+    depends on is another."""
+    return _home(settings) / f"parsed-{fingerprint(PROJECT, json.dumps(variables(settings)))}.msgpack"
+
+
+def fingerprint(project: Path, names: str) -> str:
+    """A hash of what a parsed project depends on: its vars, every file of it, and dbt itself."""
+    found = hashlib.sha256(f"{version('dbt-core')} {version('dbt-duckdb')} {project} {names}".encode())
+    for path in sorted(path for pattern in _READ for path in project.glob(pattern) if path.is_file()):
+        found.update(f"{path.relative_to(project)}\0".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:24]
 
 
 def _home(settings: Settings) -> Path:

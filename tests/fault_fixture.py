@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from dbt_fixture import share_parse
 from extract_fixture import FAST
 from night_fixture import models_alone
 from sandbox_fixture import running_sandbox
@@ -48,6 +49,7 @@ class FaultNight:
                         f"ledgers = {json.dumps(ledgers)}\n{FAST}{config}", encoding="utf-8")
         with running_sandbox(make_world(), records=served, rate_limits=False) as url:
             chosen = settings.load(VENDORS, config=path, data_dir=folder / "data", environment={settings.SANDBOX_URL_VARIABLE: url})
+            share_parse(chosen)
             night = steps.Night(chosen, as_of, known_at, when.now)
             self.receipts: tuple[Receipt, ...] = tuple(steps.extract_vendors(night, chosen.sources))
             with pytest.MonkeyPatch.context() as patch:

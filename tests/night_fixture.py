@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from dbt_fixture import MODELS_ALONE
+from dbt_fixture import MODELS_ALONE, share_parse
 from sandbox_fixture import Portal, control, running_sandbox
 
 from flows import cli, when
@@ -122,6 +122,7 @@ def first_night(factory: Any) -> Path:
 
 def _make_first_night(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
+    share_parse(settings.load(VENDORS, data_dir=folder / "data"))
     with running_sandbox(make_world(), rate_limits=False) as url:
         ran = [crossfoot("--data-dir", folder / "data", "--json", step, at=folder, url=url) for step in ("extract", "build")]
     for one in ran:
@@ -203,6 +204,7 @@ class House:
 
     def hear(self, night: steps.Night) -> tuple[Receipt, ...]:
         """Every vendor, the failed ones too."""
+        share_parse(night.settings)
         return tuple(steps.extract_vendors(night, night.settings.sources))
 
     def write(self, night: steps.Night, receipts: tuple[Receipt, ...] = (), *, apply: bool = True) -> Told:
@@ -297,12 +299,11 @@ def house(folder: Path, *, world: World | None = None, data: Path | None = None,
     """A sandbox of `world` beside a copy of the data folder `data`; `fields` are created in its CRM."""
     world = world or make_world()
     folder.mkdir(parents=True, exist_ok=True)
-    if data is None and "data" in _first:  # what dbt has parsed once need not be parsed from nothing
-        shutil.copytree(_first["data"] / "dbt", folder / "data" / "dbt", ignore=shutil.ignore_patterns("logs", "compiled", "run"))
     if data is not None:
         shutil.copytree(data, folder / "data", dirs_exist_ok=True, ignore=shutil.ignore_patterns("dlt", "logs", "compiled", "run"))
     with running_sandbox(world, rate_limits=False, **options) as url:
         made = House(url, folder, world, config)
+        share_parse(made.settings)
         if fields:
             made.create_fields()
         yield made

@@ -190,14 +190,14 @@ def test_a_table_of_rates_has_its_place_in_sync_health_and_holds_nobody(world: W
 
 
 def test_a_table_reaches_every_base_currency_through_the_euro(world: Warehouse) -> None:
-    view = "select from_currency, rate from staging.stg_ecb__rates where rate_date = ? order by 1"
-    for base, expected in {
-        "EUR": {"CHF": "1.069175665562", "GBP": "1.176470588235", "JPY": "0.006121449559", "USD": "0.888730892286"},
-        "JPY": {"CHF": "174.660536726184", "EUR": "163.36", "GBP": "192.188235294118", "USD": "145.183078563811"},
-    }.items():
+    view = "select from_currency, rate, rate_divisor from staging.stg_ecb__rates where rate_date = ? order by 1"
+    for base, quote in {"EUR": "1", "JPY": "163.36"}.items():
         built = world.dbt("run", "--select", "stg_ecb__rates", base_currency=base)
         assert built.success
-        assert dict(world.rows(view, FRIDAY)) == {code: Decimal(rate) for code, rate in expected.items()}
+        quotes = {"CHF": "0.9353", "EUR": "1", "GBP": "0.85", "JPY": "163.36", "USD": "1.1252"}
+        assert world.rows(view, FRIDAY) == [
+            (code, Decimal(quote), Decimal(divisor)) for code, divisor in quotes.items() if code != base
+        ]
 
 
 def test_the_recorded_table_gives_each_pair_one_rate_a_day(tmp_path: Path) -> None:
@@ -210,9 +210,9 @@ def test_the_recorded_table_gives_each_pair_one_rate_a_day(tmp_path: Path) -> No
     warehouse = Warehouse(chosen.warehouse, tmp_path, rates=("ecb",))
     built = warehouse.dbt("build", "--select", "+int_rates__unioned", "assert_ecb_is_conserved", "--indirect-selection", "cautious")
     assert built.success, messages_of(built)
-    quotes = "select rate from intermediate.int_rates__unioned where source = 'ecb' and from_currency = ? and rate_date = ?"
-    assert warehouse.one(quotes, "JPY", date(2025, 5, 9)) == (YEN,)
-    assert warehouse.one(quotes, "EUR", date(2025, 5, 9)) == (Decimal("1.1252"),)
+    quotes = "select rate, rate_divisor from intermediate.int_rates__unioned where source = 'ecb' and from_currency = ? and rate_date = ?"
+    assert warehouse.one(quotes, "JPY", date(2025, 5, 9)) == (Decimal("1.1252"), Decimal("163.36"))
+    assert warehouse.one(quotes, "EUR", date(2025, 5, 9)) == (Decimal("1.1252"), 1)
     assert warehouse.rows(quotes, "RUB", date(2025, 5, 9)) == []
-    pairs = "select count(*), count(distinct (from_currency, rate_date)), min(rate) > 0 from intermediate.int_rates__unioned"
+    pairs = "select count(*), count(distinct (from_currency, rate_date)), min(rate / rate_divisor) > 0 from intermediate.int_rates__unioned"
     assert warehouse.one(pairs) == (warehouse.one("select count(*) from raw_ecb.reference_rates")[0],) * 2 + (True,)

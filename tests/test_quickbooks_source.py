@@ -14,10 +14,12 @@ import requests
 from extract_fixture import DAY, FAST, calls, clear, collect, empty_world, fault, following, job_for, settings_at
 from sandbox_fixture import Ticker, control, running_sandbox
 
+from pipelines import http
 from pipelines.http import ApiError, WriteRefused
 from pipelines.sandbox.entities import DocLine
 from pipelines.sandbox.world import World, make_world
-from pipelines.vendors.quickbooks import source
+from pipelines.vendors.quickbooks import report, source
+from pipelines.vendors.quickbooks import rows as shapes
 from pipelines.vendors.quickbooks.sandbox import REALM, Sandbox
 
 RECORDED = Path(__file__).parents[1].parent / "shared" / "recorded" / "quickbooks"
@@ -132,7 +134,7 @@ def books(shelf) -> tuple[World, str]:
 
 
 def invoices(job) -> Iterator:
-    return source.records(job, "Invoice", lambda item: source.invoice_rows(item, job))
+    return source.records(job, "Invoice", lambda item: shapes.invoice_rows(item, job))
 
 
 def everything(job) -> dict[str, list[dict]]:
@@ -148,9 +150,9 @@ def everything(job) -> dict[str, list[dict]]:
         of("Term", "terms"),
         of("Customer", "customers"),
         invoices(job),
-        of("CreditMemo", "credit_memos", lambda item: source.credit_memo_rows(item, job)),
-        of("Payment", "payments", source.payment_rows),
-        of("RefundReceipt", "refund_receipts", lambda item: [("refund_receipts", [source.refund_row(item)])]),
+        of("CreditMemo", "credit_memos", lambda item: shapes.credit_memo_rows(item, job)),
+        of("Payment", "payments", shapes.payment_rows),
+        of("RefundReceipt", "refund_receipts", lambda item: [("refund_receipts", [shapes.refund_row(item)])]),
         source.deletions(job),
         source.aged_receivables(job),
     )
@@ -235,7 +237,7 @@ def test_lines_add_up_to_the_documents_net_with_discounts_negative_and_no_sub_to
     discounts = [row["amount"] for row in found["invoice_lines"] if row["detail_type"] == "DiscountLineDetail"]
     assert discounts
     assert max(discounts) < 0
-    assert source.SUBTOTAL not in {row["detail_type"] for row in found["invoice_lines"]}
+    assert shapes.SUBTOTAL not in {row["detail_type"] for row in found["invoice_lines"]}
 
 
 def test_a_void_invoice_is_worth_nothing_and_its_note_says_so(first_night):
@@ -279,7 +281,7 @@ def test_the_ageing_report_is_the_ledgers_own_control_total(first_night):
         customer: total.quantize(Decimal("0.01")) for customer, total in expected.items() if customer in shown
     }
     assert {customer for customer, total in expected.items() if total} <= set(shown)
-    buckets = [name for name in source.BUCKETS if name != "total"]
+    buckets = [name for name in report.BUCKETS if name != "total"]
     assert all(sum(row[name] for name in buckets) == row["total"] for row in found["aged_receivables"])
 
 
@@ -465,10 +467,7 @@ def test_beyond_cdcs_limits_all_ids_are_compared(books, tmp_path, monkeypatch, s
         person.note(number, "changed")
     found = collect(source.deletions(job))
     assert {table: [row["id"] for row in rows] for table, rows in found.items()} == {
-        "invoices": [gone],
-        "credit_memos": [],
-        "payments": [],
-        "refund_receipts": [],
+        table: [gone] if table == "invoices" else [] for table in source.TRANSACTIONS.values()
     }
     assert (len(job.notes), job.api.calls["cdc"]) == (1, 0 if reason == "too long ago" else 1)
     assert "deletions found by comparing all ids" in job.notes[0]
@@ -530,7 +529,7 @@ def recorded_items(name: str, entity: str) -> list[dict[str, Any]]:
 
 
 def test_the_recorded_customers_are_accepted():
-    rows = [source.customer_row(item) for item in recorded_items("all__customers", "Customer")]
+    rows = [shapes.customer_row(item) for item in recorded_items("all__customers", "Customer")]
     assert len({row["id"] for row in rows}) == 41
     assert {row["_problem"] for row in rows} == {None}
     assert sum(row["balance"] for row in rows) == Decimal("5204.02")
@@ -552,25 +551,26 @@ def test_the_recorded_documents_are_accepted(tmp_path, name, entity):
     job = settings_job(tmp_path)
     assert items
     for item in items:
-        (_, (invoice,)), (_, lines) = source.invoice_rows(item, job)
-        assert invoice["_problem"] is None
+        (_, (invoice,)), (_, lines) = shapes.invoice_rows(item, job)
+        # An estimate has no balance, and is no invoice in the end.
+        assert invoice["_problem"] == ("Balance: is missing" if entity == "Estimate" else None)
         assert {line["_problem"] for line in lines} <= {None}
         assert (
             sum(line["amount"] for line in lines) + invoice["tax"] == invoice["total"] == Decimal(str(item["TotalAmt"]))
         )
-        assert source.SUBTOTAL not in {line["detail_type"] for line in lines}
+        assert shapes.SUBTOTAL not in {line["detail_type"] for line in lines}
         assert invoice["modified_at"].utcoffset() == timedelta(0)
 
 
 def test_the_recorded_void_is_a_void(tmp_path):
-    last = source.invoice_rows(recorded_items("void__invoice", "Invoice")[-1], settings_job(tmp_path))[0][1][0]
+    last = shapes.invoice_rows(recorded_items("void__invoice", "Invoice")[-1], settings_job(tmp_path))[0][1][0]
     assert (last["total"], last["balance"]) == (Decimal(0), Decimal(0))
     assert last["private_note"].startswith("Voided")
 
 
 def test_the_recorded_sales_documents_have_lines_that_add_up():
     for item in recorded_items("all__sales_receipts", "SalesReceipt"):
-        lines = source.line_rows(item, "invoice_id")
+        lines = shapes.line_rows(item, "invoice_id")
         assert lines
         net = Decimal(str(item["TotalAmt"])) - Decimal(str(item.get("TxnTaxDetail", {}).get("TotalTax", 0)))
         assert sum(line["amount"] for line in lines) == net
@@ -633,7 +633,7 @@ INVOICE = {
 
 
 def test_groups_are_opened_discounts_negative_and_sub_totals_left_out(tmp_path):
-    (_, (invoice,)), (_, lines) = source.invoice_rows(INVOICE, settings_job(tmp_path))
+    (_, (invoice,)), (_, lines) = shapes.invoice_rows(INVOICE, settings_job(tmp_path))
     assert [(line["line_number"], line["line_id"], line["amount"]) for line in lines] == [
         (1, "1", 60),
         (2, "3", 15),
@@ -665,9 +665,9 @@ def test_groups_are_opened_discounts_negative_and_sub_totals_left_out(tmp_path):
 
 def test_the_deal_id_may_stand_in_another_field(tmp_path):
     job = settings_job(tmp_path, '[quickbooks]\ndeal_id_field = "Opportunity"\n')
-    assert source.invoice_rows(INVOICE, job)[0][1][0]["crm_deal_id"] is None
+    assert shapes.invoice_rows(INVOICE, job)[0][1][0]["crm_deal_id"] is None
     named = {**INVOICE, "CustomField": [{"Name": "Opportunity", "StringValue": "44"}]}
-    assert source.invoice_rows(named, job)[0][1][0]["crm_deal_id"] == "44"
+    assert shapes.invoice_rows(named, job)[0][1][0]["crm_deal_id"] == "44"
 
 
 @pytest.mark.parametrize("empty", ["absent", None])
@@ -680,12 +680,13 @@ def test_a_record_with_nothing_in_it_lands_and_says_what_is_missing(tmp_path, em
             ("PrimaryEmailAddr", "WebAddr", "ParentRef", "UnappliedAmt", "LinkedTxn", "RemainingCredit")
         )
     missing = "TxnDate: is missing; TotalAmt: is missing"
-    assert source.invoice_rows(bare, job)[0][1][0]["_problem"] == missing
-    assert source.credit_memo_rows(bare, job)[0][1][0]["_problem"] == missing
-    assert source.payment_rows(bare)[0][1][0]["_problem"] == missing
-    assert source.refund_row(bare)["_problem"] == missing
-    assert source.customer_row(bare)["_problem"] is None
-    assert source.invoice_rows(bare, job)[1][1] == source.payment_rows(bare)[1][1] == []
+    assert shapes.invoice_rows(bare, job)[0][1][0]["_problem"] == f"{missing}; Balance: is missing"
+    assert shapes.credit_memo_rows(bare, job)[0][1][0]["_problem"] == f"{missing}; Balance: is missing"
+    assert shapes.sales_receipt_rows(bare, job)[0][1][0]["_problem"] == missing
+    assert shapes.payment_rows(bare)[0][1][0]["_problem"] == f"{missing}; UnappliedAmt: is missing; CustomerRef: is missing"
+    assert shapes.refund_row(bare)["_problem"] == missing
+    assert shapes.customer_row(bare)["_problem"] is None
+    assert shapes.invoice_rows(bare, job)[1][1] == shapes.payment_rows(bare)[1][1] == []
 
 
 def test_malformed_values_are_named_and_the_rest_of_the_record_lands(tmp_path):
@@ -696,7 +697,7 @@ def test_malformed_values_are_named_and_the_rest_of_the_record_lands(tmp_path):
         "TxnTaxDetail": {"TotalTax": "?"},
         "Line": [{"Amount": "x", "DetailType": "DiscountLineDetail", "SalesItemLineDetail": {"Qty": "many"}}],
     }
-    (_, (invoice,)), (_, (line,)) = source.invoice_rows(bad, settings_job(tmp_path))
+    (_, (invoice,)), (_, (line,)) = shapes.invoice_rows(bad, settings_job(tmp_path))
     assert (invoice["id"], invoice["total"], invoice["due_date"], invoice["tax"]) == ("7", None, None, None)
     assert (
         invoice["_problem"]
@@ -706,8 +707,9 @@ def test_malformed_values_are_named_and_the_rest_of_the_record_lands(tmp_path):
 
 
 def test_a_payment_without_lines_is_unapplied():
-    payment = {"Id": "9", "SyncToken": "0", "TxnDate": "2026-03-31", "TotalAmt": 50, "UnappliedAmt": 50}
-    (_, (row,)), (_, applications) = source.payment_rows(payment)
+    payment = {"Id": "9", "SyncToken": "0", "TxnDate": "2026-03-31", "TotalAmt": 50, "UnappliedAmt": 50,
+               "CustomerRef": {"value": "1"}}
+    (_, (row,)), (_, applications) = shapes.payment_rows(payment)
     assert (row["total"], row["unapplied"], row["_problem"], applications) == (50, 50, None, [])
 
 
@@ -717,7 +719,7 @@ def test_a_credit_application_links_an_invoice_and_a_credit_memo():
         {"Amount": 20, "LinkedTxn": [{"TxnId": "2", "TxnType": "CreditMemo"}]},
     ]
     payment = {"Id": "9", "SyncToken": "3", "TxnDate": "2026-03-31", "TotalAmt": 0, "UnappliedAmt": 0, "Line": lines}
-    applications = source.payment_rows(payment)[1][1]
+    applications = shapes.payment_rows(payment)[1][1]
     assert [(a["line_number"], a["amount"], a["txn_id"], a["txn_type"], a["sync_token"]) for a in applications] == [
         (1, 20, "1", "Invoice", "3"),
         (2, 20, "2", "CreditMemo", "3"),
@@ -751,7 +753,7 @@ def test_the_ageing_report_is_read_at_any_depth_with_empty_cells_as_zero():
             },
         ]
     }
-    found = [source.report_row(line, DAY) for line in source.report_cells(rows)]
+    *found, whole = report.report_rows({"Columns": COLUMNS, "Rows": rows}, DAY)
     assert {row["customer_id"]: row["total"] for row in found} == {
         "1": Decimal(239),
         "13": Decimal(-5),
@@ -771,18 +773,74 @@ def test_the_ageing_report_is_read_at_any_depth_with_empty_cells_as_zero():
         "total": 239,
         "_problem": None,
     }
-    (whole,) = [source.report_row(line, DAY) for line in source.report_total(rows)]
     assert (whole["customer_id"], whole["customer_name"], whole["total"]) == (None, None, Decimal("255.09"))
-    assert list(source.report_cells({})) == []
-    (nobody,) = [source.report_row(line, DAY) for line in source.report_total({})]
+    (nobody,) = report.report_rows({"Columns": COLUMNS, "Rows": {}}, DAY)
     assert (nobody["customer_id"], nobody["total"], nobody["_problem"]) == (None, 0, None)
 
 
-def test_a_report_with_other_columns_is_named():
-    with pytest.raises(
-        RuntimeError, match="quickbooks: AgedReceivables has 4 columns, not 7; set the report's ageing to four periods"
-    ):
-        source.report_row(cells("Amy's", "1", "", "", "1"), DAY)
+def titled(*titles: str) -> dict:
+    return {"Column": [{"ColTitle": title, "ColType": "Money" if title else "Customer"} for title in ("", *titles)]}
+
+
+COLUMNS = titled("Current", "1 - 30", "31 - 60", "61 - 90", "91 and over", "Total")
+
+
+def total_of(*values: str) -> dict:
+    return {"Summary": {"ColData": cells("TOTAL", None, *values)}, "type": "Section", "group": "GrandTotal"}
+
+
+def test_columns_are_read_by_their_titles():
+    rows = {"Row": [{"ColData": cells("Amy's", "1", "9", "5", "", "4", "", "")}, total_of("9", "5", "", "4", "", "")]}
+    columns = titled("Total", "31 - 60", "> 90", "Current", "1 - 30", "61 - 90")
+    amy, whole = report.report_rows({"Columns": columns, "Rows": rows}, DAY)
+    assert (amy["total"], amy["bucket_31_60"], amy["bucket_current"], amy["bucket_91_plus"], amy["_problem"]) == (9, 5, 4, 0, None)
+    assert whole["total"] == 9
+
+
+def test_a_report_with_other_periods_has_its_totals_and_says_that_its_ageing_is_not_compared():
+    rows = {"Row": [{"ColData": cells("Amy's", "1", "100.00", "", "", "", "100.00")}, total_of("100.00", "0.00", "", "", "100.00")]}
+    columns = titled("Current", "1 - 30", "31 - 60", "61 and over", "Total")
+    amy, whole = report.report_rows({"Columns": columns, "Rows": rows}, DAY)
+    assert (amy["total"], amy["bucket_current"], amy["_problem"]) == (100, None, None)
+    assert whole["total"] == 100 and "61 and over, Total, not four periods of 30 days" in whole["_problem"]
+
+
+@pytest.mark.parametrize("answer", [
+    {"Columns": titled("Current", "Betrag"), "Rows": {"Row": [total_of("1", "1")]}}, {"Rows": {}}, {}, {"Columns": COLUMNS, "Rows": {"Row": [
+        {"ColData": cells("Amy's", "1", "1")}, total_of("1", "", "", "", "", "1")]}}, {"Columns": COLUMNS, "Rows": {"Row": [
+            {"ColData": cells("Amy's", "1", "1", "", "", "", "", "1")}]}},
+])  # fmt: skip
+def test_a_report_that_cannot_be_read_is_one_row_that_says_so(tmp_path, answer):
+    job = settings_job(tmp_path)
+    job.api.get = lambda *_, **__: http.Response(200, {}, json.dumps(answer), "quickbooks: GET report")
+    ((table, (row,)),) = report.aged_receivables(job)
+    assert (table, row["customer_id"], row["total"]) == ("aged_receivables", None, None)
+    assert "could not be read" in row["_problem"] and job.notes
+
+
+@pytest.mark.parametrize("error", [
+    http.ApiError(500, "oops", "quickbooks: GET report"), http.ConnectionLost("quickbooks: no answer"),
+])  # fmt: skip
+def test_a_report_that_does_not_come_is_one_row_that_says_so(tmp_path, error):
+    job = settings_job(tmp_path)
+
+    def refuse(*_, **__):
+        raise error
+
+    job.api.get = refuse
+    ((_, (row,)),) = report.aged_receivables(job)
+    assert row["total"] is None and "could not be read" in row["_problem"]
+
+
+@pytest.mark.parametrize(("links", "money", "expected"), [
+    ([("JournalEntry", 30), ("Invoice", 100)], 70, ["credit", "debit"]), ([("Invoice", 100), ("JournalEntry", 30)], 70, ["debit", "credit"]),
+    ([("Invoice", 100), ("JournalEntry", 30)], 130, ["debit", "debit"]), ([("Invoice", 100), ("JournalEntry", 30)], 75, None),
+    ([("JournalEntry", 20), ("JournalEntry", 50), ("Invoice", 100)], 130, ["credit", "debit", "debit"]),
+    ([("Invoice", 100), ("Check", 50), ("CreditMemo", 20), ("Deposit", 30)], 100, ["debit", "debit", "credit", "credit"]),
+    ([("JournalEntry", 1)] * 13, 0, None), ([], 50, []), ([("JournalEntry", None), ("Invoice", 100)], 70, ["debit", "debit"]),
+])  # fmt: skip
+def test_debits_and_credits_are_told_by_what_the_payment_comes_to(links, money, expected):
+    assert shapes.sides([(kind, None if amount is None else Decimal(amount)) for kind, amount in links], Decimal(money)) == expected
 
 
 def test_an_exchange_rate_has_currency_and_day_as_its_id():
@@ -792,7 +850,7 @@ def test_an_exchange_rate_has_currency_and_day_as_its_id():
         "Rate": Decimal("1.0525"),
         "AsOfDate": "2026-03-31",
     }
-    row = source.rate_row(item)
+    row = shapes.rate_row(item)
     assert (row["id"], row["rate"], row["modified_at"]) == ("EUR>USD@2026-03-31", Decimal("1.0525"), None)
 
 

@@ -5,7 +5,4 @@
 {% endmacro %}
 
 {# An amount without the tax that is in it; a divisor of 1 leaves it to the last decimal. #}
-{% macro net_of(amount, divisor) %}
-cast(case when {{ divisor }} = 1 then {{ amount }}
-    else cast(cast({{ amount }} as double) / cast({{ divisor }} as double) as decimal(28,6)) end as decimal(28,6))
-{% endmacro %}
+{% macro net_of(amount, divisor) %}{{ times_rate(amount, 1, divisor) }}{% endmacro %}

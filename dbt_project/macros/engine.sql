@@ -5,13 +5,45 @@
 {% macro add_months(day, count) %}cast({{ dbt.dateadd('month', count, day) }} as date){% endmacro %}
 {% macro month_of(day) %}cast({{ dbt.date_trunc('month', day) }} as date){% endmacro %}
 
-{# A ratio as decimal(28,12): for shares, rates and days, never for money itself. #}
+{# A ratio as decimal(28,12): for shares that are shown and for days, never for money or a rate (see quotient). #}
 {% macro ratio(part, whole) %}
 cast(cast({{ part }} as double) / nullif(cast({{ whole }} as double), 0) as decimal(28,12))
 {% endmacro %}
 
-{# Money times a rate, back at the scale of money. #}
-{% macro times_rate(amount, rate) %}cast(({{ amount }}) * ({{ rate }}) as decimal(28,6)){% endmacro %}
+{#
+  amount x factor / divisor, rounded once, half a unit away from zero, to whole multiples of `unit` millionths (an
+  expression; 10000 is a cent), as money. No step is a float: whole numbers stand for the three, and factor and divisor are
+  cut by what divides both, so that sixty thousand million times a rate still fits. What does not fit, and what is
+  divided by nothing, has no value: one odd record is then a record without a value, and not a night without numbers.
+  No argument may contain an aggregate or a window.
+#}
+{% macro quotient(amount, factor, divisor, unit='1') %}
+{{ return(adapter.dispatch('quotient', 'crossfoot')(amount, factor, divisor, unit)) }}
+{% endmacro %}
+{% macro default__quotient(amount, factor, divisor, unit) %}
+{%- set whole = 'abs(cast(cast(' ~ factor ~ ' as decimal(38,12)) * 1000000000000 as hugeint))' %}
+{%- set parts = 'abs(cast(cast(' ~ divisor ~ ' as decimal(38,12)) * 1000000000000 as hugeint))' %}
+{%- set common = 'gcd(' ~ whole ~ ', ' ~ parts ~ ')' %}
+{%- set units = parts ~ ' // ' ~ common ~ ' * ' ~ unit %}
+{%- set millionths = 'abs(cast(cast(' ~ amount ~ ' as decimal(38,6)) * 1000000 as hugeint))' %}
+{%- set signs = 'sign(' ~ amount ~ ') * sign(' ~ factor ~ ') * sign(' ~ divisor ~ ')' %}
+try(cast(cast(
+    (2 * {{ millionths }} * ({{ whole }} // {{ common }}) + {{ units }}) // (2 * {{ units }}) * {{ unit }} * {{ signs }}
+    as decimal(38,0)) * 0.000001 as decimal(28,6)))
+{% endmacro %}
+
+{# Money times a rate, at the scale of money. A rate may be a fraction: without a divisor it is over 1. #}
+{% macro times_rate(amount, rate, divisor='1') %}
+{{ quotient(amount, rate, divisor if divisor == '1' else 'coalesce(' ~ divisor ~ ', 1)') | trim }}
+{% endmacro %}
+
+{# A fraction as one number of twelve places: for rates that are shown or compared, not for valuing money. #}
+{% macro one_rate(rate, divisor) %}
+cast(case
+    when coalesce({{ divisor }}, 1) = 1 then {{ rate }}
+    else {{ quotient('1000000', rate, divisor) | trim }} * 0.000001
+end as decimal(28,12))
+{% endmacro %}
 
 {# Sum of money; nothing sums to zero. #}
 {% macro total(amount) %}cast(coalesce(sum({{ amount }}), 0) as decimal(28,6)){% endmacro %}
@@ -79,6 +111,10 @@ regexp_replace({{ expression }}, '{{ pattern }}', '', 'g')
 {% macro default__similarity(left, right) %}
 cast(jaro_winkler_similarity({{ left }}, {{ right }}) as decimal(9,6))
 {% endmacro %}
+
+{# The texts that are not null, with a semicolon between them; null where all are. #}
+{% macro joined_texts(texts) %}{{ return(adapter.dispatch('joined_texts', 'crossfoot')(texts)) }}{% endmacro %}
+{% macro default__joined_texts(texts) %}nullif(concat_ws('; ', {{ texts | join(', ') }}), ''){% endmacro %}
 
 {# Whole hours between two moments. #}
 {% macro hours_between(earlier, later) %}

@@ -1,23 +1,32 @@
 {#
   A row is valued at the rate that its own system gave it, else at that of its day in a table of rates (int_rates__daily).
-  `own` names who says the row's own rate: document or crm. A rate of 0 is none: nothing is worth nothing abroad.
+  `own` names who says the row's own rate: document or crm. A rate of 0 is none: nothing is worth nothing abroad. The rate
+  is the fraction rate / rate_divisor, as it was quoted; one_rate shows it as one number.
 #}
 {% macro rate_columns(rows, own, day) %}
         case
-            when {{ rows }}.rate > 0 then {{ rows }}.rate
+            when {{ is_rate(rows) }} then {{ rows }}.rate
             when {{ rows }}.currency = '{{ var("base_currency") }}' then 1
             else rates_of_day.rate
         end as rate,
         case
+            when {{ is_rate(rows) }} then {{ rows }}.rate_divisor
+            when {{ rows }}.currency = '{{ var("base_currency") }}' then null
+            else rates_of_day.rate_divisor
+        end as rate_divisor,
+        case
             when {{ rows }}.currency = '{{ var("base_currency") }}' then 'base'
-            when {{ rows }}.rate > 0 then '{{ own }}'
+            when {{ is_rate(rows) }} then '{{ own }}'
             else rates_of_day.rate_source
         end as rate_source,
         case
-            when {{ rows }}.rate > 0 or {{ rows }}.currency = '{{ var("base_currency") }}' then {{ day }}
+            when {{ is_rate(rows) }} or {{ rows }}.currency = '{{ var("base_currency") }}' then {{ day }}
             else rates_of_day.rate_date
         end as rate_date
 {% endmacro %}
+
+{# Whether a row brings a rate: a fraction above zero. #}
+{% macro is_rate(rows) %}coalesce({{ rows }}.rate > 0 and coalesce({{ rows }}.rate_divisor, 1) > 0, false){% endmacro %}
 
 {% macro join_rate_of_day(rows, day) %}
 left join {{ ref('int_rates__daily') }} as rates_of_day
@@ -28,8 +37,8 @@ left join {{ ref('int_rates__daily') }} as rates_of_day
 {# Rows of a relation that need a rate which they do not bring, as (source, currency, day). #}
 {% macro rows_without_rate(relation, day) %}
 select source, currency, {{ day }} as day
-from {{ relation }}
-where coalesce(rate, 0) <= 0 and currency <> '{{ var("base_currency") }}' and {{ day }} is not null
+from {{ relation }} as valued
+where not {{ is_rate('valued') }} and currency <> '{{ var("base_currency") }}' and {{ day }} is not null
 {% endmacro %}
 
 {#

@@ -2,6 +2,7 @@
 
     make bench                      # everything, about fifteen minutes on two cores
     .venv/bin/python -m tests.bench extract first_loads night second_pair writeback models names workbook report
+    .venv/bin/python -m tests.bench against=DIR   # the nights of this checkout and of another one, made ready in DIR, in turn
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ CLI = [sys.executable, "-m", "flows.cli"]
 
 @dataclass(frozen=True)
 class Ran:
-    """One finished process: seconds, peak memory of its largest process in MB, its standard output."""
+    """One finished process: seconds, seconds of its and its children's processors, peak memory of its largest process in MB, its
+    standard output."""
 
     seconds: float
+    cpu: float
     peak_mb: float
     output: str
 
@@ -42,9 +45,12 @@ class Ran:
 def main() -> None:
     chosen = sys.argv[1:] or list(BENCHES)
     with tempfile.TemporaryDirectory(prefix="crossfoot-bench-") as folder:
-        for name in chosen:
+        for name, _, other in (each.partition("=") for each in chosen):
             print(f"== {name} ==", flush=True)
-            BENCHES[name](Path(folder) / name)
+            if name == "against":
+                against(Path(folder) / name, Path(other).resolve())
+            else:
+                BENCHES[name](Path(folder) / name)
 
 
 def extract(home: Path) -> None:
@@ -145,20 +151,34 @@ def configured(home: Path, crms: list[str], ledgers: list[str], more: str = "") 
 
 def nights(home: Path, config: list[str]) -> None:
     """A first night, a second after a day of changes, and a quiet one, each as its own process with Prefect's start-up."""
-    with sandbox(["--accounts", str(ACCOUNTS), "--no-rate-limits"], config) as url:
-        env = {"CROSSFOOT_SANDBOX_URL": url}
-        command = [*CLI, "--data-dir", str(home / "data"), *config, "--json"]
-        ran([*command, "setup-crm", "--yes"], env)
-        first = ran([*command, "run", "--apply"], env)
-        call(url, "advance", {"days": 1})
-        second = ran([*command, "run", "--apply"], env)
-        quiet = ran([*command, "run", "--apply"], env)
-    for title, one, bar in (("first night", first, 90), ("second night", second, 45), ("quiet night", quiet, 45)):
+    for (title, one), bar in zip(three_nights(home, config), (90, 45, 45), strict=True):
         document = json.loads(one.output)
         rows = sum(sum(vendor["rows"].values()) for vendor in document["vendors"].values())
         calls = {slug: sum(vendor["calls"].values()) for slug, vendor in document["vendors"].items()}
         written = (document["applied"] or {}).get("written")
         print(f"{title}: {one.seconds:.1f} s (bar: {bar}), {one.peak_mb:.0f} MB, {rows} rows, calls {calls}, {written} written")
+    print()
+
+
+def three_nights(home: Path, config: list[str], checkout: Path | None = None) -> Iterator[tuple[str, Ran]]:
+    """The nights of `nights` one by one, by this checkout or by another one with its own sandbox."""
+    cli = [str(checkout / ".venv" / "bin" / "python"), "-m", "flows.cli"] if checkout else CLI
+    with sandbox(["--accounts", str(ACCOUNTS), "--no-rate-limits"], config, cli, checkout) as url:
+        env = {"CROSSFOOT_SANDBOX_URL": url}
+        command = [*cli, "--data-dir", str(home / "data"), *config, "--json"]
+        ran([*command, "setup-crm", "--yes"], env, checkout)
+        yield "first night", ran([*command, "run", "--apply"], env, checkout)
+        call(url, "advance", {"days": 1})
+        yield "second night", ran([*command, "run", "--apply"], env, checkout)
+        yield "quiet night", ran([*command, "run", "--apply"], env, checkout)
+
+
+def against(home: Path, other: Path) -> None:
+    """The nights of the default pair by this checkout and by another one (`make setup` done in it), in turn: their ratio."""
+    pairs = zip(three_nights(home / "ours", []), three_nights(home / "other", [], other), strict=True)
+    for (title, ours), (_, theirs) in pairs:
+        print(f"{title}: {ours.seconds:.1f} s and {ours.cpu:.1f} CPU s here, {theirs.seconds:.1f} s and {theirs.cpu:.1f} CPU s there, "
+              f"ratio {ours.seconds / theirs.seconds:.2f} and {ours.cpu / theirs.cpu:.2f}", flush=True)
     print()
 
 
@@ -215,10 +235,10 @@ BENCHES = {"extract": extract, "first_loads": first_loads, "night": night, "seco
 
 
 @contextlib.contextmanager
-def sandbox(options: list[str], config: list[str] | None = None) -> Iterator[str]:
+def sandbox(options: list[str], config: list[str] | None = None, cli: list[str] = CLI, checkout: Path | None = None) -> Iterator[str]:
     """A sandbox process on a free port, ended by its id."""
-    command = [*CLI, *(config or []), "sandbox", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    command = [*cli, *(config or []), "sandbox", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=checkout) as process:
         try:
             yield json.loads(process.stdout.readline())["url"]
         finally:
@@ -226,11 +246,12 @@ def sandbox(options: list[str], config: list[str] | None = None) -> Iterator[str
             process.wait(30)
 
 
-def ran(command: list[str], env: dict[str, str]) -> Ran:
+def ran(command: list[str], env: dict[str, str], checkout: Path | None = None) -> Ran:
     """Runs a process to its end and measures it; an error is shown and ends the bench."""
     with tempfile.TemporaryFile("w+") as output:
         start = time.monotonic()
-        process = subprocess.Popen(command, stdout=output, env={**os.environ, "PYTHONWARNINGS": "ignore", **env})
+        process = subprocess.Popen(command, stdout=output, cwd=checkout,
+                                   env={**os.environ, "PYTHONWARNINGS": "ignore", **env})
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -238,7 +259,7 @@ def ran(command: list[str], env: dict[str, str]) -> Ran:
         text = output.read()
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}\n{text}")
-    return Ran(seconds, usage.ru_maxrss / 1024, text)
+    return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
 
 def call(url: str, name: str, body: Any = None, method: str | None = None) -> Any:

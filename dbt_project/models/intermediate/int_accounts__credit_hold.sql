@@ -37,14 +37,14 @@ items as (
     select
         customers.account_source, customers.account_id, documents.source, documents.document_type as item_type,
         documents.document_id as item_id, documents.issue_date as since, documents.due_date, documents.open_amount,
-        documents.rate
+        documents.rate, documents.rate_divisor
     from {{ ref('int_documents__valued') }} as documents
     inner join customers on documents.source = customers.source and documents.customer_id = customers.customer_id
     where documents.is_counted
     union all
     select
         customers.account_source, customers.account_id, payments.source, 'payment', payments.payment_id,
-        payments.payment_date, null, payments.unapplied_amount, payments.rate
+        payments.payment_date, null, payments.unapplied_amount, payments.rate, payments.rate_divisor
     from {{ ref('int_payments__valued') }} as payments
     inner join customers on payments.source = customers.source and payments.customer_id = customers.customer_id
     where payments.is_counted and payments.payment_type = 'payment'
@@ -76,6 +76,7 @@ items_by_day as (
         items.item_id,
         items.due_date,
         items.rate,
+        items.rate_divisor,
         items.open_amount + coalesce(sum(uses.amount), 0) as open_amount
     from items
     inner join days
@@ -86,7 +87,7 @@ items_by_day as (
         and uses.applied_date > days.day
     group by
         items.account_source, items.account_id, days.day, items.source, items.item_type, items.item_id,
-        items.due_date, items.rate, items.open_amount
+        items.due_date, items.rate, items.rate_divisor, items.open_amount
 ),
 
 states as (
@@ -99,10 +100,10 @@ states as (
             ~ " then due_date end)", 'day') }}, 0) as age,
         sum(case
             when item_type = 'invoice' and due_date < day and open_amount > {{ tolerance }}
-                then {{ times_rate('open_amount', 'rate') }}
+                then {{ times_rate('open_amount', 'rate', 'rate_divisor') }}
             when item_type = 'credit_note' and open_amount > {{ tolerance }}
-                then -{{ times_rate('open_amount', 'rate') }}
-            when item_type = 'payment' then -{{ times_rate('open_amount', 'rate') }}
+                then -{{ times_rate('open_amount', 'rate', 'rate_divisor') }}
+            when item_type = 'payment' then -{{ times_rate('open_amount', 'rate', 'rate_divisor') }}
             else 0
         end) as overdue_after_credit
     from items_by_day

@@ -81,9 +81,11 @@ troubled_customers as (
 unconverted as (
     select customers.account_source, customers.account_id
     from (
-        select source, customer_id from {{ ref('int_documents__valued') }} where is_counted and rate is null
+        select source, customer_id from {{ ref('int_documents__valued') }}
+        where is_counted and (rate is null or gross <> 0 and gross_base is null)
         union
-        select source, customer_id from {{ ref('int_payments__valued') }} where is_counted and rate is null
+        select source, customer_id from {{ ref('int_payments__valued') }}
+        where is_counted and (rate is null or amount <> 0 and amount_base is null)
     ) as amounts
     inner join customers on amounts.source = customers.source and amounts.customer_id = customers.customer_id
     where customers.account_id is not null

@@ -8,7 +8,7 @@
 {%- set zero = 'cast(0 as decimal(28,6))' %}
 with deals as (
     select
-        source, deal_id, currency, close_date, rate, contracted, contracted_base, invoiced, invoiced_base, variance,
+        source, deal_id, currency, close_date, rate, rate_divisor, contracted, contracted_base, invoiced, invoiced_base, variance,
         in_other_currency, document_count, invoice_count, line_count, tax, duplicate_net, has_problem,
         {{ tolerance }} * greatest(document_count, 1) as margin
     from {{ ref('int_deals__compared') }}
@@ -26,7 +26,8 @@ documents as (
     select
         different.source as deal_source,
         different.deal_id,
-        valued.source, valued.document_type, valued.document_id, valued.issue_date, valued.currency, valued.rate,
+        valued.source, valued.document_type, valued.document_id, valued.issue_date, valued.currency,
+        {{ one_rate('valued.rate', 'valued.rate_divisor') | trim }} as rate,
         valued.net, valued.net_base, valued.tax, valued.problem, false as is_draft
     from different
     inner join {{ ref('int_documents__linked') }} as links
@@ -39,7 +40,8 @@ documents as (
 
     select
         different.source, different.deal_id,
-        valued.source, valued.document_type, valued.document_id, valued.issue_date, valued.currency, valued.rate,
+        valued.source, valued.document_type, valued.document_id, valued.issue_date, valued.currency,
+        {{ one_rate('valued.rate', 'valued.rate_divisor') | trim }} as rate,
         valued.net, valued.net_base, valued.tax, valued.problem, true
     from {{ ref('int_documents__valued') }} as valued
     inner join different on valued.deal_reference = different.deal_id
@@ -51,11 +53,11 @@ quotes as (
     select
         source,
         from_currency,
-        rate,
+        {{ one_rate('rate', 'rate_divisor') | trim }} as rate,
         rate_date,
         lead(rate_date) over (partition by source, from_currency order by rate_date) as next_date
-    from {{ ref('int_rates__unioned') }}
-    where to_currency = '{{ var("base_currency") }}' and rate > 0 and rate_date is not null
+    from {{ ref('int_rates__unioned') }} as unioned
+    where to_currency = '{{ var("base_currency") }}' and {{ is_rate('unioned') }} and rate_date is not null
 ),
 
 -- Deal currency per document currency on the document's day, at the first rate that anybody has of it. Without one the
@@ -74,7 +76,7 @@ foreign_documents as (
         {{ ratio(
             'documents.rate',
             "case when different.currency = '" ~ var('base_currency')
-            ~ "' then 1 else coalesce(quotes.rate, different.rate) end") }} as factor,
+            ~ "' then 1 else coalesce(quotes.rate, " ~ one_rate('different.rate', 'different.rate_divisor') ~ ") end") }} as factor,
         row_number() over (
             partition by documents.deal_source, documents.deal_id, documents.source, documents.document_type,
                 documents.document_id
@@ -649,6 +651,7 @@ select
     deals.currency,
     deals.close_date,
     deals.rate,
+    deals.rate_divisor,
     deals.contracted,
     deals.contracted_base,
     deals.invoiced_base,

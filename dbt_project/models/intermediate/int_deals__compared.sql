@@ -36,7 +36,7 @@ documents_with_cash as (
             when paid.amount = documents.gross then documents.net
             when documents.tax = 0 then paid.amount
             else paid.amount
-                - cast({{ ratio('documents.tax', 'documents.gross') }} * paid.amount as decimal(28,6))
+                - {{ quotient('paid.amount', 'documents.tax', 'documents.gross') }}
         end as collected
     from documents
     left join paid
@@ -58,7 +58,7 @@ document_totals as (
         sum(documents.sign * documents.tax) as tax,
         sum(case when documents.document_type = 'credit_note' then documents.net else 0 end) as credited,
         sum(documents.collected) as collected,
-        sum({{ times_rate('documents.collected', 'documents.rate') }}) as collected_base,
+        sum({{ times_rate('documents.collected', 'documents.rate', 'documents.rate_divisor') }}) as collected_base,
         min(case when documents.document_type = 'invoice' then documents.issue_date end) as first_invoice_date,
         {{ list_of("documents.source || ':' || documents.document_type || ':' || documents.document_id", '; ') }}
             as document_ids

@@ -12,14 +12,16 @@
 {%- set compared = ['status', 'dated_on', 'currency', 'rate', 'amount', 'amount_base', 'gross_base'] %}
 with tonight as (
     select
-        source, document_type, document_id, number, customer_id, status, issue_date as dated_on, currency, rate,
+        source, document_type, document_id, number, customer_id, status, issue_date as dated_on, currency,
+        {{ one_rate('rate', 'rate_divisor') | trim }} as rate,
         cast(case when document_type = 'invoice' then net else -net end as decimal(28,6)) as amount,
         cast(case when document_type = 'invoice' then net_base else -net_base end as decimal(28,6)) as amount_base,
         cast(case when document_type = 'invoice' then gross_base else -gross_base end as decimal(28,6)) as gross_base
     from {{ ref('int_documents__valued') }}
     union all
     select
-        source, payment_type, payment_id, null, customer_id, 'issued', payment_date, currency, rate,
+        source, payment_type, payment_id, null, customer_id, 'issued', payment_date, currency,
+        {{ one_rate('rate', 'rate_divisor') | trim }},
         cast(case when payment_type = 'payment' then amount else -amount end as decimal(28,6)),
         cast(case when payment_type = 'payment' then amount_base else -amount_base end as decimal(28,6)),
         cast(case when payment_type = 'payment' then amount_base else -amount_base end as decimal(28,6))

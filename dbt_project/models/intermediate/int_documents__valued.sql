@@ -97,10 +97,10 @@ settled as (
 
 select
     dated.*,
-    {{ times_rate('dated.net', 'dated.rate') }} as net_base,
-    {{ times_rate('dated.gross', 'dated.rate') }} as gross_base,
-    {{ times_rate('dated.open_amount', 'dated.rate') }} as open_base,
-    {{ times_rate('dated.refunded_amount', 'dated.rate') }} as refunded_base,
+    {{ times_rate('dated.net', 'dated.rate', 'dated.rate_divisor') }} as net_base,
+    {{ times_rate('dated.gross', 'dated.rate', 'dated.rate_divisor') }} as gross_base,
+    {{ times_rate('dated.open_amount', 'dated.rate', 'dated.rate_divisor') }} as open_base,
+    {{ times_rate('dated.refunded_amount', 'dated.rate', 'dated.rate_divisor') }} as refunded_base,
     coalesce(dated.is_counted and dated.open_amount > {{ tolerance }}, false) as is_open,
     coalesce(
         dated.is_counted and dated.open_amount > {{ tolerance }} and dated.due_date < {{ as_of() }}, false

@@ -24,7 +24,7 @@ applied as (
             case
                 when documents.tax is null or documents.tax = 0 then 0
                 when applications.amount = documents.gross then documents.tax
-                else cast({{ ratio('documents.tax', 'documents.gross') }} * applications.amount as decimal(28,6))
+                else {{ quotient('applications.amount', 'documents.tax', 'documents.gross') }}
             end as tax_amount
         from applications
         left join {{ ref('int_documents__unioned') }} as documents
@@ -71,7 +71,7 @@ dated as (
 
 select
     dated.*,
-    {{ times_rate('amount', 'rate') }} as amount_base,
-    {{ times_rate('net_amount', 'rate') }} as net_base,
-    {{ times_rate('unapplied_amount', 'rate') }} as unapplied_base
+    {{ times_rate('amount', 'rate', 'rate_divisor') }} as amount_base,
+    {{ times_rate('net_amount', 'rate', 'rate_divisor') }} as net_base,
+    {{ times_rate('unapplied_amount', 'rate', 'rate_divisor') }} as unapplied_base
 from dated

@@ -13,9 +13,9 @@ providers as (
 ),
 
 quotes as (
-    select source as provider, from_currency as currency, rate_date, rate
-    from {{ ref('int_rates__unioned') }}
-    where to_currency = '{{ var("base_currency") }}' and rate > 0 and rate_date is not null
+    select source as provider, from_currency as currency, rate_date, rate, rate_divisor
+    from {{ ref('int_rates__unioned') }} as unioned
+    where to_currency = '{{ var("base_currency") }}' and {{ is_rate('unioned') }} and rate_date is not null
         and from_currency in (select currency from needed)
 ),
 
@@ -46,6 +46,7 @@ answered as (
         needed.currency,
         needed.day,
         quotes.rate,
+        quotes.rate_divisor,
         providers.rate_source,
         quotes.rate_date,
         row_number() over (
@@ -63,6 +64,6 @@ answered as (
         or {{ days_between('quotes.rate_date', 'needed.day') }} <= providers.carried_days
 )
 
-select source, currency, day, rate, rate_source, rate_date
+select source, currency, day, rate, rate_divisor, rate_source, rate_date
 from answered
 where _rank = 1

@@ -7,7 +7,7 @@ with proven as (
 causes as (
     {%- for cause in bridge_causes() %}
     select
-        source, deal_id, {{ loop.index }} as place, '{{ cause }}' as cause, {{ cause }} as amount, rate, contracted,
+        source, deal_id, {{ loop.index }} as place, '{{ cause }}' as cause, {{ cause }} as amount, rate, rate_divisor, contracted,
         in_other_currency
     from proven
     where {{ cause }} <> 0
@@ -30,7 +30,7 @@ amounts as (
         source,
         deal_id,
         'fx' as cause,
-        invoiced_base - {{ times_rate('invoiced', 'rate') }} as amount_base,
+        invoiced_base - {{ times_rate('invoiced', 'rate', 'rate_divisor') }} as amount_base,
         cast(0 as decimal(28,6)) as amount,
         in_other_currency
     from proven
@@ -39,7 +39,7 @@ amounts as (
         source,
         deal_id,
         cause,
-        {{ times_rate('reached', 'rate') }} - {{ times_rate('reached - amount', 'rate') }},
+        {{ times_rate('reached', 'rate', 'rate_divisor') }} - {{ times_rate('reached - amount', 'rate', 'rate_divisor') }},
         amount,
         in_other_currency
     from steps

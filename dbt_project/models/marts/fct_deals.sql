@@ -16,7 +16,7 @@ select
     deals.line_count,
     cast(deals.contracted as decimal(28,6)) as contracted_amount,
     deals.contracted_base,
-    deals.rate,
+    {{ one_rate('deals.rate', 'deals.rate_divisor') | trim }} as rate,
     deals.rate_source,
     deals.rate_date,
     deals.deal_type,

@@ -21,7 +21,7 @@ select
     documents.settled_on,
     case when documents.is_overdue then {{ days_between('documents.due_date', as_of()) }} end as days_past_due,
     documents.currency,
-    documents.rate,
+    {{ one_rate('documents.rate', 'documents.rate_divisor') | trim }} as rate,
     documents.rate_source,
     documents.rate_date,
     documents.net as net_amount,

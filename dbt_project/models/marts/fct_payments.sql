@@ -8,7 +8,7 @@ select
     payments.payment_date,
     payments.is_counted,
     payments.currency,
-    payments.rate,
+    {{ one_rate('payments.rate', 'payments.rate_divisor') | trim }} as rate,
     payments.rate_source,
     payments.rate_date,
     payments.amount,

@@ -1,18 +1,19 @@
 -- What the rates between a document and its settlement made or cost. It is neither invoiced nor collected: those are
 -- what they were at the rates of their own days, and this is what lies between.
 with documents as (
-    select source, document_type, document_id, customer_id, account_source, account_id, issue_date, currency, rate, url
+    select source, document_type, document_id, customer_id, account_source, account_id, issue_date, currency, rate, rate_divisor,
+        url
     from {{ ref('int_documents__valued') }}
     where is_counted and currency <> '{{ var("base_currency") }}'
 ),
 
 -- What can be applied: money, and credit notes.
 funds as (
-    select source, 'payment' as applied_type, payment_id as applied_id, payment_type, currency, rate
+    select source, 'payment' as applied_type, payment_id as applied_id, payment_type, currency, rate, rate_divisor
     from {{ ref('int_payments__valued') }}
     where is_counted
     union all
-    select source, 'credit_note', document_id, null, currency, rate
+    select source, 'credit_note', document_id, null, currency, rate, rate_divisor
     from documents
     where document_type = 'credit_note'
 ),
@@ -45,8 +46,10 @@ valued as (
         documents.currency,
         applications.amount,
         documents.rate as invoice_rate,
+        documents.rate_divisor as invoice_divisor,
         -- Money in another currency than the document says nothing about the document's.
         case when funds.currency = documents.currency then funds.rate end as payment_rate,
+        case when funds.currency = documents.currency then funds.rate_divisor end as payment_divisor,
         documents.url
     from applications
     inner join documents
@@ -60,8 +63,8 @@ valued as (
 converted as (
     select
         valued.*,
-        {{ times_rate('amount', 'invoice_rate') }} as amount_at_invoice_rate,
-        {{ times_rate('amount', 'payment_rate') }} as amount_at_payment_rate
+        {{ times_rate('amount', 'invoice_rate', 'invoice_divisor') }} as amount_at_invoice_rate,
+        {{ times_rate('amount', 'payment_rate', 'payment_divisor') }} as amount_at_payment_rate
     from valued
 )
 
@@ -78,8 +81,8 @@ select
     issue_date,
     currency,
     cast(amount as decimal(28,6)) as amount,
-    cast(invoice_rate as decimal(28,12)) as invoice_rate,
-    cast(payment_rate as decimal(28,12)) as payment_rate,
+    {{ one_rate('invoice_rate', 'invoice_divisor') | trim }} as invoice_rate,
+    {{ one_rate('payment_rate', 'payment_divisor') | trim }} as payment_rate,
     amount_at_invoice_rate,
     amount_at_payment_rate,
     -- Money that is paid back for a credit note goes out: a dearer currency is a loss then.

@@ -204,7 +204,7 @@ exceptions as (
         'header_differs_from_lines', 'warning', source, 'deal', deal_id, null,
         {{ dbt.concat(["'header '", dbt.cast('header_amount', 'varchar'), "', lines '",
             dbt.cast('lines_amount', 'varchar')]) }},
-        {{ times_rate('lines_amount - header_amount', 'rate') }}, url
+        {{ times_rate('lines_amount - header_amount', 'rate', 'rate_divisor') }}, url
     from deals
     where is_won and line_count > 0 and header_amount is not null
         and not {{ within('lines_amount', 'header_amount', var('tolerance')) }}
@@ -335,7 +335,7 @@ exceptions as (
         'document_lines_differ', 'warning', documents.source, documents.document_type, documents.document_id, null,
         {{ dbt.concat(["'lines and tax '", dbt.cast('lines.amount + documents.tax', 'varchar'), "', total '",
             dbt.cast('documents.gross', 'varchar')]) }},
-        {{ times_rate('lines.amount + documents.tax - documents.gross', 'documents.rate') }}, documents.url
+        {{ times_rate('lines.amount + documents.tax - documents.gross', 'documents.rate', 'documents.rate_divisor') }}, documents.url
     from documents
     inner join lines
         on documents.source = lines.source and documents.document_type = lines.document_type
@@ -349,7 +349,7 @@ exceptions as (
             dbt.cast('documents.gross - documents.refunded_amount - coalesce(applied.amount, 0)', 'varchar'),
             "', open in the ledger '", dbt.cast('unioned.open_amount', 'varchar')]) }},
         {{ times_rate('documents.gross - documents.refunded_amount - coalesce(applied.amount, 0) - unioned.open_amount',
-            'documents.rate') }}, documents.url
+            'documents.rate', 'documents.rate_divisor') }}, documents.url
     from documents
     inner join {{ ref('int_documents__unioned') }} as unioned
         on documents.source = unioned.source and documents.document_type = unioned.document_type

@@ -107,10 +107,10 @@ closed_proofs as (
 
 -- What the customer owes at the ledger's quotes of the business date instead of the documents' own rates.
 rates_of_today as (
-    select source, from_currency, rate
+    select source, from_currency, rate, rate_divisor
     from (
         select
-            source, from_currency, rate,
+            source, from_currency, rate, rate_divisor,
             row_number() over (partition by source, from_currency order by rate_date desc nulls last) as recency
         from {{ ref('int_rates__unioned') }}
         where to_currency = '{{ var("base_currency") }}' and (rate_date <= {{ as_of() }} or rate_date is null)
@@ -124,7 +124,7 @@ revalued as (
         items.customer_id,
         sum({{ round_money(
             times_rate('items.amount', "case when items.currency = '" ~ var('base_currency')
-                ~ "' then 1 else rates_of_today.rate end"), 'items.minor_units') }}) as amount,
+                ~ "' then 1 else rates_of_today.rate end", 'rates_of_today.rate_divisor'), 'items.minor_units') }}) as amount,
         sum(case when rates_of_today.rate is null and items.currency <> '{{ var("base_currency") }}' then 1 else 0 end)
             as unquoted_count
     from (

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from pipelines.sandbox.entities import Account, Contact, Deal, DealLine
+from pipelines.sandbox.entities import DAWN, Account, Contact, Deal, DealLine
 from pipelines.sandbox.world import World
 from pipelines.vendors.hubspot.sandbox_search import Record
 from pipelines.vendors.hubspot.sandbox_values import (
@@ -158,9 +158,10 @@ def system_values(kind: str, record_id: str, created: str, updated: str) -> Valu
     return {"hs_object_id": record_id, CREATED[kind]: created, MODIFIED[kind]: updated}
 
 
-def home_currency(code: str) -> dict[str, str]:
-    """The answer of company-currency; the code is its `id` (HubSpot's reference, "Retrieve company currency")."""
-    return {"createdAt": "2020-01-06T08:00:00.000Z", "id": code}
+def home_currency(code: str) -> dict[str, Any]:
+    """A company currency: its code is its id.
+    Source: https://developers.hubspot.com/docs/api-reference/latest/account/settings/multicurrency/get-company-currency"""
+    return {"createdAt": stamp(to_ms(DAWN)), "id": code}
 
 
 @dataclass

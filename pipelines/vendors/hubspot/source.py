@@ -179,7 +179,9 @@ def line_items(job: Job) -> Pages:
 
 
 def currencies(job: Job) -> Pages:
-    """The home currency, and the current rates of a portal with several currencies (404 where there is only one)."""
+    """The home currency, whose id is its three-letter code, and the current rates of a portal with several currencies (404 where
+    there is only one).
+    Source: https://developers.hubspot.com/docs/api-reference/latest/account/settings/multicurrency/get-company-currency"""
     home = job.api.get(f"settings/currencies/{VERSION}/company-currency", label="currencies").json
     yield "company_currency", [home_currency_row(home)]
     try:

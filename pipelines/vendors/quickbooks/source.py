@@ -8,16 +8,33 @@ Source: https://developer.intuit.com/app/developer/qbo/docs/learn/explore-the-qu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dlt
 
 from pipelines.http import Api, ApiError, RetryPolicy, limits_in_force
-from pipelines.landing import Fields, Job, Table, chunks, deletion, resource, row
+from pipelines.landing import Fields, Job, chunks, deletion, resource, row
 from pipelines.oauth import RotatingToken, TokenStore
 from pipelines.settings import Settings
 from pipelines.vendors.quickbooks import CARD
+from pipelines.vendors.quickbooks.report import aged_receivables
+from pipelines.vendors.quickbooks.rows import (
+    ENTRIES,
+    account_row,
+    credit_memo_rows,
+    customer_row,
+    entry_rows,
+    invoice_rows,
+    modified,
+    payment_rows,
+    rate_row,
+    ref,
+    refund_row,
+    sales_receipt_rows,
+    term_row,
+)
+from pipelines.vendors.quickbooks.tables import TABLES
 
 MAX_PAGES = 10_000
 # How often a repeated page is asked for again, and an object is read on where its pages did not join.
@@ -33,71 +50,15 @@ SANDBOX_HOST = "https://sandbox-quickbooks.api.intuit.com"
 # Source: https://developer.intuit.com/app/developer/qbo/docs/develop/authentication-and-authorization/faq
 TOKEN_HOST = "https://oauth.platform.intuit.com"
 TOKEN_PATH = "oauth2/v1/tokens/bearer"  # (unverified)
-# The customer field that holds the CRM's record id; QuickBooks customers have no custom fields over REST.
-CRM_ID_FIELD = "ResaleNum"
-SUBTOTAL = "SubTotalLineDetail"
-GROUP = "GroupLineDetail"
-DISCOUNT = "DiscountLineDetail"
-
 Row = dict[str, Any]
 Pages = Iterator[tuple[str, list[Row]]]
 
-_DOCUMENT = {
-    "id": "text", "doc_number": "text", "txn_date": "date", "customer_id": "text", "currency": "text",
-    "exchange_rate": "rate", "total": "money", "tax": "money", "balance": "money", "home_total": "money",
-    "private_note": "text", "memo": "text", "terms_id": "text", "crm_deal_id": "text", "sync_token": "text", "url": "text",
-    "modified_at": "timestamp",
-}
-_LINE = {
-    "sync_token": "text", "line_number": "integer", "line_id": "text", "detail_type": "text", "description": "text",
-    "item_id": "text", "item_name": "text", "quantity": "quantity", "unit_price": "money", "amount": "money",
-    "service_date": "date",
-}
-
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        Table("customers", {
-            "id": "text", "display_name": "text", "company_name": "text", "fully_qualified_name": "text", "email": "text",
-            "website": "text", "parent_id": "text", "is_job": "flag", "active": "flag", "currency": "text",
-            "balance": "money", "terms_id": "text", "crm_id": "text", "url": "text", "modified_at": "timestamp",
-        }),
-        Table("invoices", {**_DOCUMENT, "due_date": "date", "email_status": "text"}),
-        Table("invoice_lines", {"invoice_id": "text", **_LINE}),
-        Table("credit_memos", {**_DOCUMENT, "remaining_credit": "money"}),
-        Table("credit_memo_lines", {"credit_memo_id": "text", **_LINE}),
-        Table("payments", {
-            "id": "text", "txn_date": "date", "customer_id": "text", "currency": "text", "exchange_rate": "rate",
-            "total": "money", "unapplied": "money", "private_note": "text", "sync_token": "text", "url": "text",
-            "modified_at": "timestamp",
-        }),
-        Table("payment_applications", {
-            "payment_id": "text", "sync_token": "text", "line_number": "integer", "amount": "money", "txn_id": "text",
-            "txn_type": "text",
-        }),
-        Table("refund_receipts", {
-            "id": "text", "doc_number": "text", "txn_date": "date", "customer_id": "text", "currency": "text",
-            "exchange_rate": "rate", "total": "money", "tax": "money", "private_note": "text", "sync_token": "text",
-            "url": "text", "modified_at": "timestamp",
-        }),
-        Table("terms", {"id": "text", "name": "text", "due_days": "integer", "active": "flag", "modified_at": "timestamp"}),
-        Table("preferences", {
-            "id": "text", "company_name": "text", "home_currency": "text", "multicurrency": "flag", "book_close_date": "date",
-        }),
-        Table("exchange_rates", {
-            "id": "text", "source_currency": "text", "target_currency": "text", "rate": "rate", "as_of": "date",
-            "modified_at": "timestamp",
-        }),
-        Table("aged_receivables", {
-            "customer_id": "text", "customer_name": "text", "bucket_current": "money", "bucket_1_30": "money",
-            "bucket_31_60": "money", "bucket_61_90": "money", "bucket_91_plus": "money", "total": "money",
-            "report_date": "date",
-        }),
-    )
-}
 # Entities that are deleted for good, with their raw tables.
-TRANSACTIONS = {"Invoice": "invoices", "CreditMemo": "credit_memos", "Payment": "payments", "RefundReceipt": "refund_receipts"}
-BUCKETS = ("bucket_current", "bucket_1_30", "bucket_31_60", "bucket_61_90", "bucket_91_plus", "total")
+TRANSACTIONS = {
+    "Invoice": "invoices", "SalesReceipt": "sales_receipts", "CreditMemo": "credit_memos", "Payment": "payments",
+    "RefundReceipt": "refund_receipts", **{entity: table for entity, (table, *_) in ENTRIES.items()},
+}
+RECEIVABLE_ACCOUNTS = "SELECT * FROM Account WHERE AccountType = 'Accounts Receivable' AND Active IN (true, false) MAXRESULTS 1000"
 
 
 def connect(settings: Settings, tokens: TokenStore) -> Api:
@@ -139,9 +100,11 @@ def source(job: Job) -> list[Any]:
         of("terms", records(job, "Term", lambda item: [("terms", [term_row(item)])])),
         of("customers", records(job, "Customer", lambda item: [("customers", [customer_row(item)])])),
         of("invoices", records(job, "Invoice", lambda item: invoice_rows(item, job)), "invoice_lines"),
+        of("sales_receipts", records(job, "SalesReceipt", lambda item: sales_receipt_rows(item, job)), "sales_receipt_lines"),
         of("credit_memos", records(job, "CreditMemo", lambda item: credit_memo_rows(item, job)), "credit_memo_lines"),
         of("payments", records(job, "Payment", payment_rows), "payment_applications"),
         of("refund_receipts", records(job, "RefundReceipt", lambda item: [("refund_receipts", [refund_row(item)])])),
+        of("accounts", entries(job), *(table for tables in ENTRIES.values() for table in tables[:2])),
         resource(job, "deletions", [TABLES[name] for name in TRANSACTIONS.values()], deletions(job)),
         of("aged_receivables", aged_receivables(job)),
     ]
@@ -160,7 +123,7 @@ def company(job: Job) -> Pages:
         several = Fields(currency).flag("MultiCurrencyEnabled")
         books = Fields(item.get("AccountingInfoPrefs") or {})
         yield "preferences", [row(books, id="company", company_name=name, multicurrency=several,
-                                  home_currency=_ref(currency, "HomeCurrency"), book_close_date=books.date("BookCloseDate"))]
+                                  home_currency=ref(currency, "HomeCurrency"), book_close_date=books.date("BookCloseDate"))]
         if several:
             yield from records(job, "ExchangeRate", lambda rate: [("exchange_rates", [rate_row(rate)])])
 
@@ -184,13 +147,28 @@ def records(job: Job, entity: str, rows_of: Callable[[Row], list[tuple[str, list
                 job.next_cursors[entity] = (started - _overlap(job)).isoformat()
                 return
             last, before = items[-1], frozenset(map(_identity, items))
-            reached = _modified(last)
+            reached = modified(last)
             if reached:  # where the next night goes on if this one is cut off
                 job.next_cursors[entity] = reached.isoformat()
-        stamp = _modified(last)
+        stamp = modified(last)
         since = stamp.isoformat() if stamp else since
     job.next_cursors.pop(entity, None)
     job.notes.append(f"{entity} kept changing while it was read; the next night starts where this one did")
+
+
+def entries(job: Job) -> Pages:
+    """The accounts of receivables, and every deposit, purchase and journal entry with a line on one of them. One that was changed
+    so that it has none any more is gone."""
+    accounts = _items(_ask(job, RECEIVABLE_ACCOUNTS), "Account")
+    yield "accounts", [account_row(item) for item in accounts]
+    ids = frozenset(item["Id"] for item in accounts)
+    for entity, (table, *_) in ENTRIES.items():
+        known = job.known_ids(table) if entity in job.cursors else set()
+
+        def rows_of(item: Row, entity: str = entity, table: str = table, known: set[str] = known) -> list[tuple[str, list[Row]]]:
+            return entry_rows(item, entity, ids) or ([(table, [deletion(TABLES[table], item["Id"])])] if item["Id"] in known else [])
+
+        yield from records(job, entity, rows_of)
 
 
 def _new_page(job: Job, entity: str, query: str, before: frozenset[str]) -> tuple[Row, list[Row]]:
@@ -260,176 +238,6 @@ def reconciled(job: Job) -> Pages:
     job.next_cursors["cdc"] = (started - _overlap(job)).isoformat()
 
 
-def aged_receivables(job: Job) -> Pages:
-    """The vendor's own ageing report on the business date: the control total of the night."""
-    params = {"report_date": job.as_of.isoformat(), "aging_method": "Report_Date"}
-    report = job.api.get("reports/AgedReceivables", params, label="AgedReceivables").json
-    rows = report.get("Rows", {})
-    yield "aged_receivables", [report_row(cells, job.as_of) for cells in (*report_cells(rows), *report_total(rows))]
-
-
-def report_cells(rows: Row) -> Iterator[list[Row]]:
-    """The cells of every customer's own line, at any depth; totals and headings without amounts are left out."""
-    for item in rows.get("Row", []):
-        heading = item.get("Header", {}).get("ColData", [])
-        if any(cell.get("value") for cell in heading[1:]):
-            yield heading
-        if item.get("ColData") and item["ColData"][0].get("id"):
-            yield item["ColData"]
-        yield from report_cells(item.get("Rows", {}))
-
-
-def report_total(rows: Row) -> Iterator[list[Row]]:
-    """The cells of the report's own total, a line of nobody: without an id and a name. A report without lines says that
-    nobody owes anything."""
-    if not rows.get("Row"):
-        yield [{"value": None}, *({"value": "0.00"} for _ in BUCKETS)]
-    for item in rows.get("Row", []):
-        cells = item.get("Summary", {}).get("ColData")
-        if item.get("group") == "GrandTotal" and cells:
-            yield [{"value": None}, *cells[1:]]
-
-
-def report_row(cells: list[Row], report_date: date) -> Row:
-    """A line of the ageing report as its raw row; an empty cell is zero."""
-    if len(cells) != len(BUCKETS) + 1:
-        raise RuntimeError(f"quickbooks: AgedReceivables has {len(cells)} columns, not {len(BUCKETS) + 1}; set the report's "
-                           "ageing to four periods of 30 days in the company's report settings")
-    fields = Fields({name: cell.get("value") or "0" for name, cell in zip(BUCKETS, cells[1:], strict=True)})
-    return row(
-        fields, customer_id=cells[0].get("id"), customer_name=cells[0]["value"], report_date=report_date,
-        **{name: fields.number(name) for name in BUCKETS},
-    )
-
-
-def customer_row(item: Row) -> Row:
-    """A customer as its raw row."""
-    fields = Fields(item)
-    return row(
-        fields, id=item["Id"], display_name=fields.text("DisplayName"), company_name=fields.text("CompanyName"),
-        fully_qualified_name=fields.text("FullyQualifiedName"), email=_inner(item, "PrimaryEmailAddr").get("Address"),
-        website=_inner(item, "WebAddr").get("URI"), parent_id=_ref(item, "ParentRef"), is_job=fields.flag("Job"),
-        active=fields.flag("Active"), currency=_ref(item, "CurrencyRef"), balance=fields.number("Balance"),
-        terms_id=_ref(item, "SalesTermRef"), crm_id=fields.text(CRM_ID_FIELD), url=_url("customerdetail?nameId", item),
-        modified_at=_modified(item),
-    )
-
-
-def term_row(item: Row) -> Row:
-    """A payment term as its raw row; `due_days` is absent on terms by day of the month."""
-    fields = Fields(item)
-    return row(fields, id=item["Id"], name=fields.text("Name"), due_days=fields.integer("DueDays"),
-               active=fields.flag("Active"), modified_at=_modified(item))
-
-
-def invoice_rows(item: Row, job: Job) -> list[tuple[str, list[Row]]]:
-    """An invoice as its raw row, and its lines."""
-    fields = Fields(item)
-    invoice = document_row(item, fields, job, "invoice?txnId", due_date=fields.date("DueDate"),
-                           email_status=fields.text("EmailStatus"))
-    return [("invoices", [invoice]), ("invoice_lines", line_rows(item, "invoice_id"))]
-
-
-def credit_memo_rows(item: Row, job: Job) -> list[tuple[str, list[Row]]]:
-    """A credit memo as its raw row, and its lines."""
-    fields = Fields(item)
-    memo = document_row(item, fields, job, "creditmemo?txnId", remaining_credit=fields.number("RemainingCredit"))
-    return [("credit_memos", [memo]), ("credit_memo_lines", line_rows(item, "credit_memo_id"))]
-
-
-def document_row(item: Row, fields: Fields, job: Job, page: str, **more: Any) -> Row:
-    """What invoices and credit memos have in common."""
-    wanted = job.settings.get(CARD.slug, "deal_id_field")
-    deal = next((custom.get("StringValue") for custom in item.get("CustomField") or [] if custom.get("Name") == wanted), None)
-    tax = Fields(_inner(item, "TxnTaxDetail"))
-    columns = dict(
-        id=item["Id"], doc_number=fields.text("DocNumber"), txn_date=fields.date("TxnDate"),
-        customer_id=_ref(item, "CustomerRef"), currency=_ref(item, "CurrencyRef"),
-        exchange_rate=fields.number("ExchangeRate", "rate"), total=fields.number("TotalAmt"),
-        tax=tax.number("TotalTax"), balance=fields.number("Balance"), home_total=fields.number("HomeTotalAmt"),
-        private_note=fields.text("PrivateNote"), memo=_inner(item, "CustomerMemo").get("value"),
-        terms_id=_ref(item, "SalesTermRef"), crm_deal_id=deal or None, sync_token=fields.text("SyncToken"),
-        url=_url(page, item), modified_at=_modified(item), **more,
-    )
-    fields.problems += tax.problems + _missing(item)
-    return row(fields, **columns)
-
-
-def line_rows(item: Row, owner: str) -> list[Row]:
-    """A document's lines: groups opened, sub-totals left out, discounts negative."""
-    lines: list[Row] = []
-    for line in item.get("Line") or []:
-        inner = _inner(line, GROUP).get("Line") or [] if line.get("DetailType") == GROUP else [line]
-        lines += [one for one in inner if one.get("DetailType") != SUBTOTAL]
-    return [{owner: item["Id"], "sync_token": item.get("SyncToken"), **line_row(line, number)}
-            for number, line in enumerate(lines, 1)]
-
-
-def line_row(line: Row, number: int) -> Row:
-    """One line of a document as its raw row."""
-    detail = _inner(line, "SalesItemLineDetail")
-    fields, details = Fields(line), Fields(detail)
-    amount = fields.number("Amount")
-    columns = dict(
-        line_number=number, line_id=fields.text("Id"), detail_type=fields.text("DetailType"),
-        description=fields.text("Description"), item_id=_ref(detail, "ItemRef"), item_name=_inner(detail, "ItemRef").get("name"),
-        quantity=details.number("Qty", "quantity"), unit_price=details.number("UnitPrice"),
-        amount=-amount if amount is not None and line.get("DetailType") == DISCOUNT else amount,
-        service_date=details.date("ServiceDate"),
-    )
-    fields.problems += details.problems
-    return row(fields, **columns)
-
-
-def payment_rows(item: Row) -> list[tuple[str, list[Row]]]:
-    """A payment as its raw row, and what it was applied to."""
-    fields = Fields(item)
-    fields.problems += _missing(item)
-    payment = row(
-        fields, id=item["Id"], txn_date=fields.date("TxnDate"), customer_id=_ref(item, "CustomerRef"),
-        currency=_ref(item, "CurrencyRef"), exchange_rate=fields.number("ExchangeRate", "rate"),
-        total=fields.number("TotalAmt"), unapplied=fields.number("UnappliedAmt"), private_note=fields.text("PrivateNote"),
-        sync_token=fields.text("SyncToken"), url=_url("recvpayment?txnId", item), modified_at=_modified(item),
-    )
-    applications = []
-    for line in item.get("Line") or []:
-        for linked in line.get("LinkedTxn") or []:
-            part = Fields(line)
-            applications.append(row(
-                part, payment_id=item["Id"], sync_token=item.get("SyncToken"), line_number=len(applications) + 1,
-                amount=part.number("Amount"), txn_id=linked["TxnId"], txn_type=linked["TxnType"],
-            ))
-    return [("payments", [payment]), ("payment_applications", applications)]
-
-
-def refund_row(item: Row) -> Row:
-    """A refund receipt as its raw row."""
-    fields = Fields(item)
-    tax = Fields(_inner(item, "TxnTaxDetail"))
-    columns = dict(
-        id=item["Id"], doc_number=fields.text("DocNumber"), txn_date=fields.date("TxnDate"),
-        customer_id=_ref(item, "CustomerRef"), currency=_ref(item, "CurrencyRef"),
-        exchange_rate=fields.number("ExchangeRate", "rate"), total=fields.number("TotalAmt"), tax=tax.number("TotalTax"),
-        private_note=fields.text("PrivateNote"), sync_token=fields.text("SyncToken"),
-        url=_url("refundreceipt?txnId", item), modified_at=_modified(item),
-    )
-    fields.problems += tax.problems + _missing(item)
-    return row(fields, **columns)
-
-
-def _missing(item: Row) -> list[str]:
-    """What a transaction cannot do without."""
-    return [f"{name}: is missing" for name in ("TxnDate", "TotalAmt") if item.get(name) in (None, "")]
-
-
-def rate_row(item: Row) -> Row:
-    """A rate as its raw row: home units for one source unit."""
-    fields = Fields(item)
-    start, end, day = fields.text("SourceCurrencyCode"), fields.text("TargetCurrencyCode"), fields.date("AsOfDate")
-    return row(fields, id=f"{start}>{end}@{day}", source_currency=start, target_currency=end,
-               rate=fields.number("Rate", "rate"), as_of=day, modified_at=_modified(item))
-
-
 def _ask(job: Job, query: str) -> Row:
     return job.api.get("query", {"query": query}, label=query.partition(" FROM ")[2].split()[0]).json
 
@@ -455,23 +263,6 @@ def _time(answer: Row) -> datetime:
 
 def _overlap(job: Job) -> timedelta:
     return timedelta(seconds=job.settings.get(CARD.slug, "overlap_seconds"))
-
-
-def _modified(item: Row) -> datetime | None:
-    return Fields(_inner(item, "MetaData")).timestamp("LastUpdatedTime")
-
-
-def _ref(item: Row, name: str) -> str | None:
-    return _inner(item, name).get("value") or None
-
-
-def _inner(item: Row, name: str) -> Row:
-    """An object inside a record; absent is the rule, null is possible."""
-    return item.get(name) or {}
-
-
-def _url(page: str, item: Row) -> str:
-    return f"https://app.qbo.intuit.com/app/{page}={item['Id']}"
 
 
 def _by_table(groups: Iterable[list[tuple[str, list[Row]]]]) -> list[tuple[str, list[Row]]]:

@@ -155,7 +155,7 @@ class Reading:
         return not left or page.pages is None or page.pages - 1 <= min(left)
 
     def _id(self, item: Row) -> str:
-        return str(item.get(self.listed.id_name))
+        return str(item[self.listed.id_name])
 
 
 class Changes(Reading):
@@ -185,7 +185,7 @@ def page_of(answer: Response, path: str) -> Page:
     body = answer.json
     paging = body.get("pagination") or {}
     left = str(answer.headers.get("X-DayLimit-Remaining") or "")
-    return Page(body.get(path) or [], Record(body).timestamp("DateTimeUTC"), paging.get("itemCount"), paging.get("pageCount"),
+    return Page(body[path] or [], Record(body).timestamp("DateTimeUTC"), paging.get("itemCount"), paging.get("pageCount"),
                 int(left) if left.isdigit() else None)
 
 

@@ -251,12 +251,12 @@ def prepayments(job: Job, tenant: Tenant) -> Pages:
 def currencies(job: Job, tenant: Tenant) -> Pages:
     """The currencies that the organisation uses."""
     answer = job.api.ask(tenant, "Currencies", label="Currencies").json
-    yield "currencies", [rows.currency_row(item, tenant) for item in answer.get("Currencies") or ()]
+    yield "currencies", [rows.currency_row(item, tenant) for item in answer["Currencies"] or ()]
 
 
 def trial_balance(job: Job, tenant: Tenant) -> Pages:
     """The balance of accounts receivable on the business date: the control total of the books."""
-    found = job.api.ask(tenant, "Accounts", {"where": RECEIVABLES}, label="Accounts").json.get("Accounts") or []
+    found = job.api.ask(tenant, "Accounts", {"where": RECEIVABLES}, label="Accounts").json["Accounts"] or []
     accounts = [item for item in found if item.get("SystemAccount") == "DEBTORS"]
     if not accounts:
         job.notes.append(f"{tenant.name}: no account is the system's accounts receivable; there is no control total")

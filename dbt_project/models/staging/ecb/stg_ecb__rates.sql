@@ -1,7 +1,8 @@
 {#-
   The ECB quotes units of a currency for one euro, so a currency reaches the base currency through the euro: one unit is
-  1 / its quote in euros, and that is worth base quote times as much. Both divisions are one here, so that the rate is
-  rounded once. A day on which one of the two was not quoted has no rate; the euro is quoted at 1 on every day.
+  1 / its quote in euros, and that is worth base quote times as much. The rate is that fraction; it is
+  divided where an amount is valued. A day on which one of the two was not quoted has no rate; the euro is quoted at 1 on
+  every day.
 -#}
 with quotes as (
     select currency, rate_date, rate
@@ -24,8 +25,8 @@ final as (
         'ecb' as source,
         with_euro.currency as from_currency,
         '{{ var("base_currency") }}' as to_currency,
-        {{ ratio('base.rate', 'with_euro.rate') }} as rate,
-        null as rate_divisor,
+        base.rate,
+        with_euro.rate as rate_divisor,
         with_euro.rate_date
     from with_euro
     inner join base on with_euro.rate_date = base.rate_date

@@ -55,11 +55,9 @@ final as (
         end as stage,
         deals.amount,
         deals.deal_currency as currency,
-        {{ rate_to_base(
-            'deals.deal_currency', 'deals.home_currency',
-            ratio('deals.home_amount', 'deals.amount')
-        ) }} as rate,
-        null as rate_divisor,
+        -- HubSpot states no rate on a deal: it is what the amount is worth at home over the amount.
+        {{ rate_to_base('deals.deal_currency', 'deals.home_currency', 'deals.home_amount * sign(deals.amount)') }} as rate,
+        {{ rate_to_base('deals.deal_currency', 'deals.home_currency', 'abs(deals.amount)') }} as rate_divisor,
         deals.close_date,
         coalesce(deals.probability, stages.probability) as probability,
         coalesce(deals.is_won, stages.is_closed and stages.probability = 1, false) as is_won,
