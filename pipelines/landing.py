@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.http import BudgetSpent
+from pipelines.http import Answered, BudgetSpent
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ class AnswerIncomplete(Exception):
 def need(answer: Any, name: str, *, vendor: str, about: str) -> Any:
     """The field of a JSON object that a vendor answered. AnswerIncomplete names the vendor, the object that the answer is
     about and the field, where the answer is no object or the field is absent or null."""
-    value = answer.get(name) if isinstance(answer, Mapping) else None
+    if isinstance(answer, Answered):
+        value = answer[name]  # absent, it names the call as well
+    else:
+        value = answer.get(name) if isinstance(answer, Mapping) else None
     if value is None:
         shown = f"fields {', '.join(map(str, answer)) or 'none'}" if isinstance(answer, Mapping) else f"a {type(answer).__name__}"
         raise AnswerIncomplete(f"{vendor}: the answer about {about} has no {name!r} ({shown}); run again, and if it stays so "
