@@ -43,10 +43,8 @@ class AnswerIncomplete(Exception):
 def need(answer: Any, name: str, *, vendor: str, about: str) -> Any:
     """The field of a JSON object that a vendor answered. AnswerIncomplete names the vendor, the object that the answer is
     about and the field, where the answer is no object or the field is absent or null."""
-    if isinstance(answer, Answered):
-        value = answer[name]  # absent, it names the call as well
-    else:
-        value = answer.get(name) if isinstance(answer, Mapping) else None
+    read = answer.__getitem__ if isinstance(answer, Answered) else answer.get if isinstance(answer, Mapping) else None
+    value = read(name) if read else None  # an Answered that lacks it names the call as well
     if value is None:
         shown = f"fields {', '.join(map(str, answer)) or 'none'}" if isinstance(answer, Mapping) else f"a {type(answer).__name__}"
         raise AnswerIncomplete(f"{vendor}: the answer about {about} has no {name!r} ({shown}); run again, and if it stays so "
