@@ -461,6 +461,20 @@ def _scheduled(world: World) -> None:
     _verdict(world, ahead, "Explained", "scheduled", variance="-900.00")
 
 
+def _recurring(world: World) -> None:
+    account, customer = _client(world, "Subscription Saddlery")
+    for name, sold, later in (
+        ("Twelve months", Sold("SUP-GLD", "Gold Support", D(24), D(75), ZERO, "monthly", add_months(world.today, -4), 12), "-1050.00"),
+        ("Without an end", Sold("PLT-STD", "Platform Standard", D(12), D(100), ZERO, "monthly", add_months(world.today, -2), 12, True),
+         "-900.00"),
+        ("Three years", Sold("PLT-PRO", "Platform Professional", D(6), D(250), ZERO, "annually", add_months(world.today, -1), 3),
+         "-1000.00"),
+    ):  # fmt: skip
+        deal = world.add_deal(account, name, (sold,), sold.start - timedelta(days=3))
+        _bill_instalments(world, customer, deal)
+        _verdict(world, deal, "Explained", "scheduled", variance=later)
+
+
 def _bill_instalments(world: World, customer: Customer, deal: Deal) -> None:
     """Bill each instalment of the deal's one line on its day, the same product each time; paid ten days later."""
     for day in instalment_dates(world.lines_of[deal.id][0]):
@@ -773,6 +787,7 @@ SCENARIOS = (
     Scenario("discounted", "A discount on the invoice explains", _discounted),
     Scenario("price_and_quantity", "Another price or quantity is for review", _price_and_quantity),
     Scenario("scheduled", "Later instalments are not missing, though they bill the same product", _scheduled),
+    Scenario("recurring", "A recurring line counts over its term, one without an end over twelve months", _recurring),
     Scenario("short_and_over", "Not, partly and over invoiced", _short_and_over),
     Scenario("rounding", "A cent over three documents is rounding", _rounding),
     Scenario("linked_without_deal_id", "Linked by number, or by a unique amount", _linked_without_deal_id),
