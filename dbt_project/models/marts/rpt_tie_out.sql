@@ -67,7 +67,7 @@ rows_of_both as (
         coalesce(named.name, judged.customer_name) as customer_name,
         case when matched.account_id is not null then matched.account_source end as account_source,
         matched.account_id,
-        judged.net_outstanding, judged.ledger_total, judged.difference, judged.total_ties or judged.is_revalued,
+        judged.net_outstanding, judged.ledger_total, judged.difference, judged.total_ties or judged.is_revalued as total_ties,
         judged.ageing_ties,
         judged.kind, named.url
         {%- for name in buckets %}, judged.net_{{ name }}, judged.ledger_{{ name }}{% endfor %}
