@@ -99,11 +99,12 @@ class Reading:
 
     def fresh(self, items: list[Row]) -> list[Row]:
         """The records that were not given on in this version. One without an id cannot be: it is kept apart. FieldMissing where
-        none has an id: that is no odd record but another shape."""
+        the list begins with many of them and nothing else: that is no odd record but another shape."""
         named = [item for item in items if item.get(self.listed.id_name)]
         if len(named) < len(items):
             self.nameless.update({self._id(item): item for item in items if not item.get(self.listed.id_name)})
-            items = named or [item for item in items if item[self.listed.id_name]]
+            alien = len(items) > 1 and not named and not self.seen
+            items = [item for item in items if item[self.listed.id_name]] if alien else named
         new = [item for item in items if self.seen.get(self._id(item)) != _version(item)]
         self.seen.update({self._id(item): _version(item) for item in new})
         return new
