@@ -26,6 +26,7 @@ from pipelines.sandbox.entities import Customer
 from pipelines.sandbox.world import World
 from pipelines.vendors.xero.sandbox_books import ENDPOINTS, Books, Listing, Record, Table
 from pipelines.vendors.xero.sandbox_render import Json, Renderer, dumps, guid, milliseconds, record_id
+from pipelines.vendors.xero.sandbox_reports import aged_receivables, trial_balance
 from pipelines.vendors.xero.sandbox_where import BadWhere
 
 TENANTS = ("7e000000-0000-4000-8000-000000000001", "7e000000-0000-4000-8000-000000000002")
@@ -36,6 +37,12 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000  # a larger pageSize is refused her
 JOURNALS_STATUS = 403  # what a tier without the Journals endpoint is answered (unverified)
 INVALID_CLIENT_STATUS = 400  # as identity servers of its make answer (unverified)
 API = "/api.xro/2.0"
+# What else the accounting API has (paths of xero_accounting.yaml), in lower case.
+ELSEWHERE = frozenset({
+    "banktransactions", "banktransfers", "batchpayments", "brandingthemes", "budgets", "contactgroups", "employees", "expenseclaims",
+    "invoicereminders", "items", "linkedtransactions", "manualjournals", "paymentservices", "purchaseorders", "quotes", "receipts",
+    "repeatinginvoices", "reports", "setup", "taxrates", "trackingcategories", "users",
+})
 # Parameters that name allowed values, separated by commas, and the field that they are about; "" is the endpoint's id.
 LISTS = {"IDs": "", "Statuses": "Status", "InvoiceNumbers": "InvoiceNumber", "ContactIDs": "Contact.ContactID", "References": "Reference"}
 
@@ -181,14 +188,15 @@ class Sandbox:
         reports = {"TrialBalance": self._trial_balance, "AgedReceivablesByContact": self._aged_receivables}
         return [
             Route("/connect/token", self._token, methods=["POST"]),
-            Route("/connections", self._connections, methods=["GET"]),
+            *(Route(path, self._connections, methods=["GET"]) for path in ("/connections", "/Connections")),
             *(Route(f"{API}/Reports/{name}", self._guarded(answer), methods=["GET"]) for name, answer in reports.items()),
             Route(f"{API}/Journals", self._guarded(self._journals), methods=["GET"]),
-            Route(f"{API}/Organisation", self._guarded(self._organisation), methods=["GET"]),
+            *(Route(f"{API}/{name}", self._guarded(self._organisation), methods=["GET"]) for name in ("Organisation", "Organisations")),
             Route(f"{API}/{{endpoint}}", self._guarded(self._list), methods=["GET"]),
             Route(f"{API}/{{endpoint}}/{{id}}", self._guarded(self._get), methods=["GET"]),
             Route(f"{API}/{{rest:path}}", self._guarded(self._missing), methods=["GET"]),
             Route(f"{API}/{{rest:path}}", self._guarded(self._never_written), methods=others),
+            Route("/{rest:path}", self._not_served, methods=["GET", *others]),
         ]
 
     def advance(self, day: date) -> None:
@@ -295,9 +303,11 @@ class Sandbox:
 
     async def _token(self, request: Request) -> Response:
         expected = "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
-        if request.headers.get("authorization") != expected:
-            return self._answer(b'{"error":"invalid_client"}', INVALID_CLIENT_STATUS)
         form = {key: values[0] for key, values in parse_qs((await request.body()).decode()).items()}
+        # The vendor's own client (xero-python) names the app in the form, others in the header.
+        named = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+        if not named and request.headers.get("authorization") != expected:
+            return self._answer(b'{"error":"invalid_client"}', INVALID_CLIENT_STATUS)
         kind = form.get("grant_type")
         if kind == "client_credentials":
             return self._answer(dumps(self.tokens.grant(form.get("scope", ""))))
@@ -363,14 +373,14 @@ class Sandbox:
 
     async def _trial_balance(self, request: Request, books: Books) -> Response:
         on = date_of(request.query_params, "date", self.clock.today)
-        return self._envelope("Reports", dumps(books.trial_balance(on)))
+        return self._envelope("Reports", dumps(trial_balance(books, on)))
 
     async def _aged_receivables(self, request: Request, books: Books) -> Response:
         params = request.query_params
         if not params.get("contactId"):
             raise invalid("contactId: this report is about one contact")
         on = date_of(params, "date", self.clock.today)
-        return self._envelope("Reports", dumps(books.aged_receivables(params["contactId"].lower(), on)))
+        return self._envelope("Reports", dumps(aged_receivables(books, params["contactId"].lower(), on)))
 
     async def _journals(self, request: Request, books: Books) -> Response:
         return self._problem(JOURNALS_STATUS, "Forbidden", "AuthorizationUnsuccessful")
@@ -378,7 +388,15 @@ class Sandbox:
     async def _never_written(self, request: Request, books: Books) -> Response:
         return self._problem(403, "Forbidden", "AuthorizationUnsuccessful")
 
+    async def _not_served(self, request: Request) -> Response:
+        """What is none of the routes: a call that Xero may know, such as DELETE /connections/{id}, in its own shape of an error."""
+        what = f"{request.method} {request.url.path}"
+        return self._problem(404, "Not Found", f"{what} is not served by the sandbox")
+
     async def _missing(self, request: Request, books: Books) -> Response:
+        """404: of an endpoint that Xero has and the sandbox has not, with words that say so; of anything else as Xero does."""
+        if request.url.path.split(f"{API}/")[-1].split("/")[0].lower() in ELSEWHERE:
+            return await self._not_served(request)
         return Response("The resource you're looking for cannot be found", 404, media_type="text/html; charset=utf-8")
 
 
