@@ -14,15 +14,8 @@ from typing import Any
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.entities import Customer
 from pipelines.vendors.xero.sandbox_noise import noise
-from pipelines.vendors.xero.sandbox_render import (
-    Json,
-    Renderer,
-    accounts,
-    currencies,
-    dumps,
-    mark_gone,
-    organisation,
-)
+from pipelines.vendors.xero.sandbox_render import Renderer
+from pipelines.vendors.xero.sandbox_shapes import Json, accounts, currencies, dumps, mark_gone, organisation
 from pipelines.vendors.xero.sandbox_where import Test, parse_order, parse_where
 
 KEPT_VIEWS = 16

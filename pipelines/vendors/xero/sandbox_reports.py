@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from pipelines.sandbox.entities import ZERO
 from pipelines.vendors.xero.sandbox_books import Books, Listing, Record
-from pipelines.vendors.xero.sandbox_render import CENT, Json, guid, milliseconds, quoted
+from pipelines.vendors.xero.sandbox_shapes import CENT, Json, guid, milliseconds, quoted
 
 # list: (its sales types, what is still open of a record, the sign of what it adds to receivables)
 OWED = {

@@ -34,6 +34,8 @@ METHODS: dict[str, Callable[[str, str], bool]] = {
     "endswith": str.endswith,
 }
 CHANGES: dict[str, Callable[[str], str]] = {"tolower": str.lower, "toupper": str.upper, "trim": str.strip}
+# Properties of texts and dates that the language has.
+PROPERTIES = frozenset({"length", "year", "month", "day", "date", "dayofweek", "dayofyear", "hasvalue"})
 _TOKEN = re.compile(
     r'\s*(?:("(?:[^"\\]|\\.|"")*")|(==|!=|<>|<=|>=|&&|\|\||[=<>!(),])|(-?\d+(?:\.\d+)?)|(\.?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*))'
 )
@@ -260,4 +262,6 @@ def _field(tokens: _Tokens, token: str) -> str:
     if known is None:
         raise BadWhere(f"No property or field '{head}' exists")
     rest = rest.removesuffix("Value").removesuffix(".")
+    if rest.rpartition(".")[2].lower() in PROPERTIES:
+        raise BadWhere(f"'{token}' is not served by the sandbox")
     return f"{known}.{rest}" if rest else known
