@@ -39,7 +39,8 @@ def line(code: str | None, quantity: float | None, price: float | None, amount: 
 
 def invoice(number: int, customer: int, total: float, *, day: str = "2026-06-01", lines: Sequence[Json] = (), **more: Any) -> Json:
     return {
-        "Type": "ACCREC", "InvoiceID": guid(number), "InvoiceNumber": f"INV-{number}", "Reference": "", "Contact": {"ContactID": guid(customer)},
+        "Type": "ACCREC", "InvoiceID": guid(number), "InvoiceNumber": f"INV-{number}", "Reference": "",
+        "Contact": {"ContactID": guid(customer)},
         **day_of("Date", day), **day_of("DueDate", "2026-07-01"), "Status": "AUTHORISED", "LineAmountTypes": "Exclusive",
         "LineItems": list(lines), "SubTotal": total, "TotalTax": 0, "Total": total, "AmountDue": total, "AmountPaid": 0,
         "AmountCredited": 0, "CurrencyCode": "USD", "CurrencyRate": 1, "SentToContact": True, "UpdatedDateUTC": stamp("2026-06-20"), **more,
@@ -79,10 +80,11 @@ def deal(number: int, lines: Sequence[tuple[str, float, float]]) -> tuple[Json, 
 
 
 STAGES = {"id": "default", "label": "Sales", "displayOrder": 0, "archived": False, "stages": [
-    {"id": "closedwon", "label": "Won", "displayOrder": 1, "metadata": {"isClosed": "true", "probability": "1.0"}, "archived": False}]}  # fmt: skip
+    {"id": "closedwon", "label": "Won", "displayOrder": 1, "archived": False,
+     "metadata": {"isClosed": "true", "probability": "1.0"}}]}  # fmt: skip
 # Weak currencies: (code, amount, Xero's quote, its worth in USD to the cent, divided by hand).
 WEAK = {
-    21: ("VND", "60000000000", "25431.117645", "2359314.32"), 22: ("IDR", "987654321012.34", "16234.567891", "60836502.31"),
+    21: ("VND", "60000000000", "25431.117645", "2359314.32"), 22: ("IDR", "987654321012.34", "16234.567891", None),
     23: ("LBP", "123456789012", "89512.345678", None), 24: ("COP", "55555555555.55", "4123.456789", None),
     25: ("IRR", "999999999999", "42105.263157", None),
 }  # fmt: skip
@@ -101,7 +103,8 @@ def credit(kind: str, number: int, customer: int, total: float, left: float, **m
 
 def records() -> dict[str, dict[str, list[Json]]]:
     deals = [
-        deal(14, [("P", 1, 100), ("T", 1, 100)]), deal(15, [("C", 5, 20)]), deal(17, [("C", 5, 20)]), deal(18, [("P", 1, 100), ("T", 1, 100)]),
+        deal(14, [("P", 1, 100), ("T", 1, 100)]), deal(15, [("C", 5, 20)]), deal(17, [("C", 5, 20)]),
+        deal(18, [("P", 1, 100), ("T", 1, 100)]),
     ]
     invoices = [
         invoice(101, 14, 120, Reference="14", **TAX_INSIDE, lines=[
@@ -148,7 +151,7 @@ def test_ledger_13_not_a_customer(night: FaultNight) -> None:
 def test_ledger_14_free_line_with_tax_inside(night: FaultNight) -> None:
     bridge = night.bridge("14")
     assert {cause: amount for cause, amount in bridge.items() if amount} == {"discount": -100}
-    assert night.deal("14")["reconciliation_status"] == "Explained"
+    assert night.deal("14")["status"] == "Explained"
     lines = night.rows("SELECT line_number, unit_price, amount FROM stg_xero__document_lines WHERE document_id = ? ORDER BY 1", guid(102))
     # What is left of a line of 120 less 99.99 % says nothing of its tax: the line beside it does.
     assert [(row["unit_price"], row["amount"]) for row in lines[:1]] == [(100, 100)]
@@ -158,8 +161,8 @@ def test_ledger_14_free_line_with_tax_inside(night: FaultNight) -> None:
 
 def test_ledger_15_return_called_discount(night: FaultNight) -> None:
     assert night.bridge("15").get("discount", 0) == 0 and night.bridge("15")["price_or_quantity"] == -20
-    assert night.deal("15")["reconciliation_status"] == "Review"
-    assert night.bridge("17")["discount"] == -20 and night.deal("17")["reconciliation_status"] == "Explained"
+    assert night.deal("15")["status"] == "Review"
+    assert night.bridge("17")["discount"] == -20 and night.deal("17")["status"] == "Explained"
 
 
 @pytest.mark.parametrize("number", WEAK)
@@ -213,7 +216,8 @@ def own_books() -> dict[str, dict[str, list[Json]]]:
                 *(invoice(510 + place, 3, 10.01, **{**early, "CurrencyCode": "EUR", "CurrencyRate": 0.7}) for place in range(3)),
             ],
             "payments": [payment(602, 502, 2, 100, LATE, UpdatedDateUTC=stamp("2011-06-20"))],
-            "credit_notes": [credit("CreditNote", 704, 4, 30, 0, **common, **day_of("Date", "2011-05-02"), Status="PAID", Allocations=spent)],
+            "credit_notes": [credit("CreditNote", 704, 4, 30, 0, **common,
+                                    **day_of("Date", "2011-05-02"), Status="PAID", Allocations=spent)],
         },
     }  # fmt: skip
 
