@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # One row group of the Parquet file; large enough that Arrow's overhead vanishes, small enough for memory.
 BATCH_ROWS = 5_000
 _LANDED = {"_landed_at": "timestamp", "_deleted": "flag", "_problem": "text"}
-_SQL_TYPES = {
+SQL_TYPES = {
     "text": "VARCHAR", "money": "DECIMAL(28,6)", "quantity": "DECIMAL(28,6)", "rate": "DECIMAL(28,12)",
     "share": "DECIMAL(9,6)", "integer": "BIGINT", "flag": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMP WITH TIME ZONE",
 }
@@ -38,7 +38,7 @@ _MILLISECONDS = re.compile(r"-?\d{11,15}", re.ASCII)
 
 @dataclass(frozen=True)
 class Table:
-    """A raw table: its name and its columns with their types (a key of `_SQL_TYPES`), without the `_` columns."""
+    """A raw table: its name and its columns with their types (a key of `SQL_TYPES`), without the `_` columns."""
 
     name: str
     columns: Mapping[str, str]
@@ -224,7 +224,7 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, dataset: str, tables: I
         "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = ?", [dataset]).fetchall())
     existing = {name for name, _ in there}
     for table in tables:
-        columns = {name: _SQL_TYPES[kind] for name, kind in {**table.columns, **_LANDED}.items()} | {"_dlt_load_id": "VARCHAR"}
+        columns = {name: SQL_TYPES[kind] for name, kind in {**table.columns, **_LANDED}.items()} | {"_dlt_load_id": "VARCHAR"}
         if table.name not in existing:
             listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
             connection.execute(f'CREATE TABLE "{dataset}"."{table.name}" ({listed})')

@@ -62,6 +62,8 @@ def variables(settings: Settings) -> dict[str, Any]:
         "tolerance": str(status["tolerance"]),
         "credit_hold_days": status["credit_hold_days"],
         "credit_hold_release_days": status["credit_hold_release_days"],
+        "first_plausible_year": settings.get("company", "first_plausible_year"),
+        "plausible_years_ahead": settings.get("company", "plausible_years_ahead"),
         "month_close_days": settings.get("company", "month_close_days"),
         "max_source_age_hours": settings.get("guard", "max_source_age_hours"),
         "more_free_mail_domains": list(settings.get("matching", "free_mail_domains")),

@@ -248,7 +248,7 @@ def test_values_are_exact_from_the_record_to_the_warehouse(tmp_path):
     )
     declared = {**TABLE.columns, "_landed_at": "timestamp", "_deleted": "flag", "_problem": "text"}
     assert {name: types[name] for name in declared} == {
-        name: landing._SQL_TYPES[kind] for name, kind in declared.items()
+        name: landing.SQL_TYPES[kind] for name, kind in declared.items()
     }
 
 

@@ -14,6 +14,7 @@ import requests
 from extract_fixture import DAY, FAST, calls, clear, collect, empty_world, fault, following, job_for, settings_at
 from sandbox_fixture import Ticker, control, running_sandbox
 
+from pipelines import http
 from pipelines.http import ApiError, WriteRefused
 from pipelines.sandbox.entities import DocLine
 from pipelines.sandbox.world import World, make_world
@@ -466,10 +467,7 @@ def test_beyond_cdcs_limits_all_ids_are_compared(books, tmp_path, monkeypatch, s
         person.note(number, "changed")
     found = collect(source.deletions(job))
     assert {table: [row["id"] for row in rows] for table, rows in found.items()} == {
-        "invoices": [gone],
-        "credit_memos": [],
-        "payments": [],
-        "refund_receipts": [],
+        table: [gone] if table == "invoices" else [] for table in source.TRANSACTIONS.values()
     }
     assert (len(job.notes), job.api.calls["cdc"]) == (1, 0 if reason == "too long ago" else 1)
     assert "deletions found by comparing all ids" in job.notes[0]
@@ -554,7 +552,8 @@ def test_the_recorded_documents_are_accepted(tmp_path, name, entity):
     assert items
     for item in items:
         (_, (invoice,)), (_, lines) = shapes.invoice_rows(item, job)
-        assert invoice["_problem"] is None
+        # An estimate has no balance, and is no invoice in the end.
+        assert invoice["_problem"] == ("Balance: is missing" if entity == "Estimate" else None)
         assert {line["_problem"] for line in lines} <= {None}
         assert (
             sum(line["amount"] for line in lines) + invoice["tax"] == invoice["total"] == Decimal(str(item["TotalAmt"]))
@@ -681,9 +680,10 @@ def test_a_record_with_nothing_in_it_lands_and_says_what_is_missing(tmp_path, em
             ("PrimaryEmailAddr", "WebAddr", "ParentRef", "UnappliedAmt", "LinkedTxn", "RemainingCredit")
         )
     missing = "TxnDate: is missing; TotalAmt: is missing"
-    assert shapes.invoice_rows(bare, job)[0][1][0]["_problem"] == missing
-    assert shapes.credit_memo_rows(bare, job)[0][1][0]["_problem"] == missing
-    assert shapes.payment_rows(bare)[0][1][0]["_problem"] == missing
+    assert shapes.invoice_rows(bare, job)[0][1][0]["_problem"] == f"{missing}; Balance: is missing"
+    assert shapes.credit_memo_rows(bare, job)[0][1][0]["_problem"] == f"{missing}; Balance: is missing"
+    assert shapes.sales_receipt_rows(bare, job)[0][1][0]["_problem"] == missing
+    assert shapes.payment_rows(bare)[0][1][0]["_problem"] == f"{missing}; UnappliedAmt: is missing; CustomerRef: is missing"
     assert shapes.refund_row(bare)["_problem"] == missing
     assert shapes.customer_row(bare)["_problem"] is None
     assert shapes.invoice_rows(bare, job)[1][1] == shapes.payment_rows(bare)[1][1] == []
@@ -707,7 +707,8 @@ def test_malformed_values_are_named_and_the_rest_of_the_record_lands(tmp_path):
 
 
 def test_a_payment_without_lines_is_unapplied():
-    payment = {"Id": "9", "SyncToken": "0", "TxnDate": "2026-03-31", "TotalAmt": 50, "UnappliedAmt": 50}
+    payment = {"Id": "9", "SyncToken": "0", "TxnDate": "2026-03-31", "TotalAmt": 50, "UnappliedAmt": 50,
+               "CustomerRef": {"value": "1"}}
     (_, (row,)), (_, applications) = shapes.payment_rows(payment)
     assert (row["total"], row["unapplied"], row["_problem"], applications) == (50, 50, None, [])
 
@@ -752,7 +753,7 @@ def test_the_ageing_report_is_read_at_any_depth_with_empty_cells_as_zero():
             },
         ]
     }
-    found = [report.report_row(line, DAY) for line in report.report_cells(rows)]
+    *found, whole = report.report_rows({"Columns": COLUMNS, "Rows": rows}, DAY)
     assert {row["customer_id"]: row["total"] for row in found} == {
         "1": Decimal(239),
         "13": Decimal(-5),
@@ -772,18 +773,74 @@ def test_the_ageing_report_is_read_at_any_depth_with_empty_cells_as_zero():
         "total": 239,
         "_problem": None,
     }
-    (whole,) = [report.report_row(line, DAY) for line in report.report_total(rows)]
     assert (whole["customer_id"], whole["customer_name"], whole["total"]) == (None, None, Decimal("255.09"))
-    assert list(report.report_cells({})) == []
-    (nobody,) = [report.report_row(line, DAY) for line in report.report_total({})]
+    (nobody,) = report.report_rows({"Columns": COLUMNS, "Rows": {}}, DAY)
     assert (nobody["customer_id"], nobody["total"], nobody["_problem"]) == (None, 0, None)
 
 
-def test_a_report_with_other_columns_is_named():
-    with pytest.raises(
-        RuntimeError, match="quickbooks: AgedReceivables has 4 columns, not 7; set the report's ageing to four periods"
-    ):
-        report.report_row(cells("Amy's", "1", "", "", "1"), DAY)
+def titled(*titles: str) -> dict:
+    return {"Column": [{"ColTitle": title, "ColType": "Money" if title else "Customer"} for title in ("", *titles)]}
+
+
+COLUMNS = titled("Current", "1 - 30", "31 - 60", "61 - 90", "91 and over", "Total")
+
+
+def total_of(*values: str) -> dict:
+    return {"Summary": {"ColData": cells("TOTAL", None, *values)}, "type": "Section", "group": "GrandTotal"}
+
+
+def test_columns_are_read_by_their_titles():
+    rows = {"Row": [{"ColData": cells("Amy's", "1", "9", "5", "", "4", "", "")}, total_of("9", "5", "", "4", "", "")]}
+    columns = titled("Total", "31 - 60", "> 90", "Current", "1 - 30", "61 - 90")
+    amy, whole = report.report_rows({"Columns": columns, "Rows": rows}, DAY)
+    assert (amy["total"], amy["bucket_31_60"], amy["bucket_current"], amy["bucket_91_plus"], amy["_problem"]) == (9, 5, 4, 0, None)
+    assert whole["total"] == 9
+
+
+def test_a_report_with_other_periods_has_its_totals_and_says_that_its_ageing_is_not_compared():
+    rows = {"Row": [{"ColData": cells("Amy's", "1", "100.00", "", "", "", "100.00")}, total_of("100.00", "0.00", "", "", "100.00")]}
+    columns = titled("Current", "1 - 30", "31 - 60", "61 and over", "Total")
+    amy, whole = report.report_rows({"Columns": columns, "Rows": rows}, DAY)
+    assert (amy["total"], amy["bucket_current"], amy["_problem"]) == (100, None, None)
+    assert whole["total"] == 100 and "61 and over, Total, not four periods of 30 days" in whole["_problem"]
+
+
+@pytest.mark.parametrize("answer", [
+    {"Columns": titled("Current", "Betrag"), "Rows": {"Row": [total_of("1", "1")]}}, {"Rows": {}}, {}, {"Columns": COLUMNS, "Rows": {"Row": [
+        {"ColData": cells("Amy's", "1", "1")}, total_of("1", "", "", "", "", "1")]}}, {"Columns": COLUMNS, "Rows": {"Row": [
+            {"ColData": cells("Amy's", "1", "1", "", "", "", "", "1")}]}},
+])  # fmt: skip
+def test_a_report_that_cannot_be_read_is_one_row_that_says_so(tmp_path, answer):
+    job = settings_job(tmp_path)
+    job.api.get = lambda *_, **__: http.Response(200, {}, json.dumps(answer), "quickbooks: GET report")
+    ((table, (row,)),) = report.aged_receivables(job)
+    assert (table, row["customer_id"], row["total"]) == ("aged_receivables", None, None)
+    assert "could not be read" in row["_problem"] and job.notes
+
+
+@pytest.mark.parametrize("error", [
+    http.ApiError(500, "oops", "quickbooks: GET report"), http.ConnectionLost("quickbooks: no answer"),
+])  # fmt: skip
+def test_a_report_that_does_not_come_is_one_row_that_says_so(tmp_path, error):
+    job = settings_job(tmp_path)
+
+    def refuse(*_, **__):
+        raise error
+
+    job.api.get = refuse
+    ((_, (row,)),) = report.aged_receivables(job)
+    assert row["total"] is None and "could not be read" in row["_problem"]
+
+
+@pytest.mark.parametrize(("links", "money", "expected"), [
+    ([("JournalEntry", 30), ("Invoice", 100)], 70, ["credit", "debit"]), ([("Invoice", 100), ("JournalEntry", 30)], 70, ["debit", "credit"]),
+    ([("Invoice", 100), ("JournalEntry", 30)], 130, ["debit", "debit"]), ([("Invoice", 100), ("JournalEntry", 30)], 75, None),
+    ([("JournalEntry", 20), ("JournalEntry", 50), ("Invoice", 100)], 130, ["credit", "debit", "debit"]),
+    ([("Invoice", 100), ("Check", 50), ("CreditMemo", 20), ("Deposit", 30)], 100, ["debit", "debit", "credit", "credit"]),
+    ([("JournalEntry", 1)] * 13, 0, None), ([], 50, []), ([("JournalEntry", None), ("Invoice", 100)], 70, ["debit", "debit"]),
+])  # fmt: skip
+def test_debits_and_credits_are_told_by_what_the_payment_comes_to(links, money, expected):
+    assert shapes.sides([(kind, None if amount is None else Decimal(amount)) for kind, amount in links], Decimal(money)) == expected
 
 
 def test_an_exchange_rate_has_currency_and_day_as_its_id():

@@ -112,6 +112,10 @@ regexp_replace({{ expression }}, '{{ pattern }}', '', 'g')
 cast(jaro_winkler_similarity({{ left }}, {{ right }}) as decimal(9,6))
 {% endmacro %}
 
+{# The texts that are not null, with a semicolon between them; null where all are. #}
+{% macro joined_texts(texts) %}{{ return(adapter.dispatch('joined_texts', 'crossfoot')(texts)) }}{% endmacro %}
+{% macro default__joined_texts(texts) %}nullif(concat_ws('; ', {{ texts | join(', ') }}), ''){% endmacro %}
+
 {# Whole hours between two moments. #}
 {% macro hours_between(earlier, later) %}
 {{ return(adapter.dispatch('hours_between', 'crossfoot')(earlier, later)) }}

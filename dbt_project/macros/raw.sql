@@ -44,8 +44,8 @@ where _snapshot = 1 and not _deleted
 {% endmacro %}
 
 {#
-  An enumeration that is total: a value nobody enumerated becomes 'unknown: <value>', and the test
-  assert_every_value_is_known stops the night with it.
+  An enumeration that is total: a value nobody enumerated becomes 'unknown: <value>', which is a problem of its record in the
+  unions: it counts as nothing and holds the accounts concerned.
 #}
 {% macro enumerate(expression, meanings) %}
 case

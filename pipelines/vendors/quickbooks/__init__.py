@@ -25,8 +25,9 @@ CARD = Card(
     # 500 calls a minute and 10 a second for a realm (Intuit developer blog, 2025-08-13).
     limits=(Limit("minute", 500, 60), Limit("second", 10, 1)),
     objects=(
-        "customers", "invoices", "invoice_lines", "credit_memos", "credit_memo_lines", "payments", "payment_applications",
-        "refund_receipts", "terms", "preferences", "exchange_rates", "aged_receivables",
+        "customers", "invoices", "invoice_lines", "sales_receipts", "sales_receipt_lines", "credit_memos", "credit_memo_lines", "payments",
+        "payment_applications", "refund_receipts", "accounts", "deposits", "deposit_lines", "purchases", "purchase_lines",
+        "journal_entries", "journal_entry_lines", "terms", "preferences", "exchange_rates", "aged_receivables",
     ),
     scopes=("com.intuit.quickbooks.accounting",),
 )

@@ -43,7 +43,8 @@ ENTITIES = {
     "Customer": "customers", "Invoice": "invoices", "CreditMemo": "credit_memos", "Payment": "payments",
     "RefundReceipt": "refund_receipts", "Term": "terms", "ExchangeRate": "exchange_rates",
     "CompanyInfo": "company_info", "Preferences": "preferences", "Estimate": "estimates", "Item": "items",
-    "SalesReceipt": "sales_receipts", "Vendor": "vendors", "Account": "accounts",
+    "SalesReceipt": "sales_receipts", "Vendor": "vendors", "Account": "accounts", "Deposit": "deposits",
+    "Purchase": "purchases", "JournalEntry": "journal_entries",
 }  # fmt: skip
 NAME_LISTS = ("Customer", "Term", "Item", "Vendor", "Account")  # their inactive rows are hidden unless asked for
 SINGLES = ("CompanyInfo", "Preferences")
@@ -75,6 +76,12 @@ PROPERTIES = {
     "Term": ("Name", "Active", "Type", "DueDays", "DiscountDays", "DiscountPercent"),
     "ExchangeRate": ("SourceCurrencyCode", "TargetCurrencyCode", "AsOfDate", "Rate"),
 }  # fmt: skip
+# The account of receivables that every company has; an id of its own (unverified).
+RECEIVABLES = {
+    "Id": "84", "SyncToken": "0", "Name": "Accounts Receivable (A/R)", "Active": True, "Classification": "Asset",
+    "AccountType": "Accounts Receivable", "AccountSubType": "AccountsReceivable", "domain": "QBO",
+    "MetaData": {"CreateTime": "2020-01-06T08:00:00-08:00", "LastUpdatedTime": "2020-01-06T08:00:00-08:00"},
+}
 BUCKETS = ("Current", "1 - 30", "31 - 60", "61 - 90", "91 and over")
 
 
@@ -272,6 +279,7 @@ class QuickBooksState:
         for entity, document in (
             ("CompanyInfo", self.render.company_info()),
             ("Preferences", self.render.preferences(several)),
+            ("Account", RECEIVABLES),
         ):
             if not self.tables[entity].records:
                 self.tables[entity].put("1", record_of(dumps(document)))

@@ -20,14 +20,18 @@ from pipelines.settings import Settings
 from pipelines.vendors.quickbooks import CARD
 from pipelines.vendors.quickbooks.report import aged_receivables
 from pipelines.vendors.quickbooks.rows import (
+    ENTRIES,
+    account_row,
     credit_memo_rows,
     customer_row,
+    entry_rows,
     invoice_rows,
     modified,
     payment_rows,
     rate_row,
     ref,
     refund_row,
+    sales_receipt_rows,
     term_row,
 )
 from pipelines.vendors.quickbooks.tables import TABLES
@@ -50,7 +54,11 @@ Row = dict[str, Any]
 Pages = Iterator[tuple[str, list[Row]]]
 
 # Entities that are deleted for good, with their raw tables.
-TRANSACTIONS = {"Invoice": "invoices", "CreditMemo": "credit_memos", "Payment": "payments", "RefundReceipt": "refund_receipts"}
+TRANSACTIONS = {
+    "Invoice": "invoices", "SalesReceipt": "sales_receipts", "CreditMemo": "credit_memos", "Payment": "payments",
+    "RefundReceipt": "refund_receipts", **{entity: table for entity, (table, *_) in ENTRIES.items()},
+}
+RECEIVABLE_ACCOUNTS = "SELECT * FROM Account WHERE AccountType = 'Accounts Receivable' AND Active IN (true, false) MAXRESULTS 1000"
 
 
 def connect(settings: Settings, tokens: TokenStore) -> Api:
@@ -92,9 +100,11 @@ def source(job: Job) -> list[Any]:
         of("terms", records(job, "Term", lambda item: [("terms", [term_row(item)])])),
         of("customers", records(job, "Customer", lambda item: [("customers", [customer_row(item)])])),
         of("invoices", records(job, "Invoice", lambda item: invoice_rows(item, job)), "invoice_lines"),
+        of("sales_receipts", records(job, "SalesReceipt", lambda item: sales_receipt_rows(item, job)), "sales_receipt_lines"),
         of("credit_memos", records(job, "CreditMemo", lambda item: credit_memo_rows(item, job)), "credit_memo_lines"),
         of("payments", records(job, "Payment", payment_rows), "payment_applications"),
         of("refund_receipts", records(job, "RefundReceipt", lambda item: [("refund_receipts", [refund_row(item)])])),
+        of("accounts", entries(job), *(table for tables in ENTRIES.values() for table in tables[:2])),
         resource(job, "deletions", [TABLES[name] for name in TRANSACTIONS.values()], deletions(job)),
         of("aged_receivables", aged_receivables(job)),
     ]
@@ -144,6 +154,21 @@ def records(job: Job, entity: str, rows_of: Callable[[Row], list[tuple[str, list
         since = stamp.isoformat() if stamp else since
     job.next_cursors.pop(entity, None)
     job.notes.append(f"{entity} kept changing while it was read; the next night starts where this one did")
+
+
+def entries(job: Job) -> Pages:
+    """The accounts of receivables, and every deposit, purchase and journal entry with a line on one of them. One that was changed
+    so that it has none any more is gone."""
+    accounts = _items(_ask(job, RECEIVABLE_ACCOUNTS), "Account")
+    yield "accounts", [account_row(item) for item in accounts]
+    ids = frozenset(item["Id"] for item in accounts)
+    for entity, (table, *_) in ENTRIES.items():
+        known = job.known_ids(table) if entity in job.cursors else set()
+
+        def rows_of(item: Row, entity: str = entity, table: str = table, known: set[str] = known) -> list[tuple[str, list[Row]]]:
+            return entry_rows(item, entity, ids) or ([(table, [deletion(TABLES[table], item["Id"])])] if item["Id"] in known else [])
+
+        yield from records(job, entity, rows_of)
 
 
 def _new_page(job: Job, entity: str, query: str, before: frozenset[str]) -> tuple[Row, list[Row]]:

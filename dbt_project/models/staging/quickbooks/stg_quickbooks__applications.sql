@@ -1,46 +1,39 @@
 {#-
-  A QuickBooks payment says what it touches, not which fund paid which invoice. Its funds are the credit memos it
-  links, in line order, and then its own money; its targets are the invoices, in line order. Laid end to end, each
-  overlap of a fund with a target is one application. A payment of 0 that links an invoice and a credit memo is the
-  simple case: one overlap.
+  A QuickBooks payment says what it touches, not which fund paid which invoice. Its funds are the credits that it links, in
+  line order, and then its own money; its targets are the debits, in line order. Laid end to end, each overlap of a fund with
+  a target is one application. A payment of 0 that links an invoice and a credit memo is the simple case: one overlap.
+  A sales receipt pays itself, and so does the deposit that was taken on an invoice.
 -#}
 {%- set version = ['modified_at', id_as_number('sync_token')] -%}
 with payments as (
     {{ newest(source('raw_quickbooks', 'payments'), ['id'], version) }}
 ),
 
-lines as (
-    {{ newest(source('raw_quickbooks', 'payment_applications'), ['payment_id', 'sync_token', 'line_number'], []) }}
-),
-
 links as (
-    select
-        payments.id as payment_id,
-        payments.txn_date,
-        payments.url,
-        lines.line_number,
-        lines.amount,
-        lines.txn_id,
-        lines.txn_type,
-        lines._problem as problem
-    from payments
-    inner join lines on payments.id = lines.payment_id and payments.sync_token = lines.sync_token
+    select * from {{ ref('stg_quickbooks__payment_links') }}
 ),
 
+-- A journal entry and a credit card credit are no money of the customer's: what they settle is not collected.
 funds as (
-    select payment_id, 'credit_note' as applied_type, txn_id as applied_id, line_number, amount
+    select
+        payment_id,
+        case txn_type when 'CreditMemo' then 'credit_note' when 'Deposit' then 'payment' else 'adjustment' end as applied_type,
+        other_id as applied_id,
+        line_number,
+        amount
     from links
-    where txn_type = 'CreditMemo'
+    where side = 'credit'
     union all
-    select id, 'payment', id, 1000000000, total - coalesce(unapplied, 0)
+    select id, 'payment', id, 1000000000, total - unapplied
     from payments
-    where total > 0
+    where total > 0 and total - unapplied > 0
 ),
 
 spans_of_funds as (
     select
         *,
-        sum(amount) over (partition by payment_id order by line_number, applied_id rows unbounded preceding) as until
+        sum(coalesce(amount, 0))
+            over (partition by payment_id order by line_number, applied_id rows unbounded preceding) as until
     from funds
 ),
 
@@ -50,7 +43,7 @@ spans_of_targets as (
         sum(coalesce(amount, 0))
             over (partition by payment_id order by line_number, txn_id rows unbounded preceding) as until
     from links
-    where txn_type <> 'CreditMemo'
+    where side = 'debit'
 ),
 
 shared as (
@@ -58,9 +51,10 @@ shared as (
         spans_of_funds.applied_type,
         spans_of_funds.applied_id,
         targets.txn_type,
-        targets.txn_id,
+        targets.other_id,
         least(targets.until, spans_of_funds.until)
-            - greatest(targets.until - coalesce(targets.amount, 0), spans_of_funds.until - spans_of_funds.amount)
+            - greatest(targets.until - coalesce(targets.amount, 0),
+                spans_of_funds.until - coalesce(spans_of_funds.amount, 0))
             as amount,
         targets.txn_date,
         targets.url,
@@ -69,24 +63,37 @@ shared as (
     inner join spans_of_funds
         on targets.payment_id = spans_of_funds.payment_id
         and spans_of_funds.until > targets.until - coalesce(targets.amount, 0)
-        and spans_of_funds.until - spans_of_funds.amount < targets.until
+        and spans_of_funds.until - coalesce(spans_of_funds.amount, 0) < targets.until
     union all
     -- A link whose amount could not be read overlaps nothing; its problem must still be seen.
-    select 'payment', payment_id, txn_type, txn_id, null, txn_date, url, problem
+    select 'payment', payment_id, txn_type, other_id, null, txn_date, url, problem
     from links
     where amount is null
+    union all
+    select 'payment', payment_id, 'Invoice', document_id, amount, payment_date, url, null
+    from {{ ref('stg_quickbooks__paid_at_once') }}
 ),
 
+-- TxnTypeEnum of Intuit's schema, and what its documentation of Payment adds to it.
 final as (
     select
         'quickbooks' as source,
         applied_type,
         applied_id,
         {{ enumerate('txn_type', {
-            'Invoice': 'invoice', 'CreditMemo': 'credit_note', 'JournalEntry': 'other', 'Check': 'other',
-            'Expense': 'other', 'Deposit': 'other', 'CreditCardCredit': 'other', 'RefundReceipt': 'other'
+            'Invoice': 'invoice', 'SalesReceipt': 'invoice', 'CreditMemo': 'credit_note',
+            'APCreditCard': 'other', 'ARRefundCreditCard': 'other', 'Bill': 'other', 'BillPaymentCheck': 'other',
+            'BuildAssembly': 'other', 'CarryOver': 'other', 'CashPurchase': 'other', 'Charge': 'other', 'Check': 'other',
+            'CreditCardCredit': 'other', 'CreditCardPayment': 'other', 'Deposit': 'other', 'EFPLiabilityCheck': 'other',
+            'EFTBillPayment': 'other', 'EFTRefund': 'other', 'Estimate': 'other', 'Expense': 'other',
+            'InventoryAdjustment': 'other', 'InventoryTransfer': 'other', 'ItemReceipt': 'other',
+            'JournalEntry': 'other', 'LiabilityAdjustment': 'other', 'Paycheck': 'other', 'Payment': 'other',
+            'PayrollLiabilityCheck': 'other', 'PriorPayment': 'other', 'PurchaseOrder': 'other',
+            'ReceivePayment': 'other', 'RefundCheck': 'other', 'RefundReceipt': 'other', 'ReimburseCharge': 'other',
+            'SalesOrder': 'other', 'SalesTaxPaymentCheck': 'other', 'TimeActivity': 'other', 'Transfer': 'other',
+            'VendorCredit': 'other', 'YTDAdjustment': 'other'
         }) }} as document_type,
-        txn_id as document_id,
+        other_id as document_id,
         amount,
         txn_date as applied_date,
         url,

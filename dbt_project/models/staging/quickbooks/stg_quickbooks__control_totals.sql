@@ -15,6 +15,10 @@ reports as (
     where _copy = 1
 ),
 
+customers as (
+    {{ newest(source('raw_quickbooks', 'customers'), ['id']) }}
+),
+
 home as (
     select home_currency from {{ ref('stg_quickbooks__company') }}
 ),
@@ -32,12 +36,14 @@ final as (
         reports.bucket_61_90,
         reports.bucket_91_plus,
         reports.total,
-        null as own_currency,
-        null as own_total,
+        -- A customer's balance is in its own currency (unverified), and without its jobs: BalanceWithJobs has those.
+        case when customers.currency <> home.home_currency then customers.currency end as own_currency,
+        case when customers.currency <> home.home_currency then customers.balance end as own_total,
         null as url,
         reports._problem as problem
     from reports
     cross join home
+    left join customers on reports.customer_id = customers.id
 )
 
 {{ canonical_select('control_totals', 'final') }}

@@ -7,6 +7,14 @@ invoice_lines as (
     {{ newest(source('raw_quickbooks', 'invoice_lines'), ['invoice_id', 'sync_token', 'line_number'], []) }}
 ),
 
+sales_receipts as (
+    {{ newest(source('raw_quickbooks', 'sales_receipts'), ['id'], version) }}
+),
+
+sales_receipt_lines as (
+    {{ newest(source('raw_quickbooks', 'sales_receipt_lines'), ['sales_receipt_id', 'sync_token', 'line_number'], []) }}
+),
+
 credit_memos as (
     {{ newest(source('raw_quickbooks', 'credit_memos'), ['id'], version) }}
 ),
@@ -24,6 +32,14 @@ lines as (
     inner join invoice_lines as lines on invoices.id = lines.invoice_id and invoices.sync_token = lines.sync_token
     union all
     select
+        'invoice', {{ dbt.concat(["'sale-'", 'sales_receipts.id']) }}, sales_receipts.url, lines.line_number,
+        lines.detail_type, lines.description, lines.item_id, lines.item_name, lines.quantity, lines.unit_price,
+        lines.amount, lines.service_date, lines._problem
+    from sales_receipts
+    inner join sales_receipt_lines as lines
+        on sales_receipts.id = lines.sales_receipt_id and sales_receipts.sync_token = lines.sync_token
+    union all
+    select
         'credit_note', credit_memos.id, credit_memos.url, lines.line_number, lines.detail_type,
         lines.description, lines.item_id, lines.item_name, lines.quantity, lines.unit_price, lines.amount,
         lines.service_date, lines._problem
@@ -38,9 +54,15 @@ final as (
         document_type,
         document_id,
         line_number,
+        -- LineDetailTypeEnum of Intuit's schema; DescriptionLineDetail stands in recorded answers.
         coalesce({{ enumerate('detail_type', {
-            'SalesItemLineDetail': 'item', 'GroupLineDetail': 'item', 'DescriptionOnly': 'text',
-            'DescriptionLineDetail': 'text', 'DiscountLineDetail': 'discount', 'TaxLineDetail': 'tax'
+            'SalesItemLineDetail': 'item', 'GroupLineDetail': 'item', 'ReimburseLineDetail': 'item',
+            'SalesOrderItemLineDetail': 'item', 'ItemBasedExpenseLineDetail': 'item',
+            'AccountBasedExpenseLineDetail': 'item', 'PurchaseOrderItemLineDetail': 'item',
+            'ItemReceiptLineDetail': 'item', 'ItemAdjustmentLineDetail': 'item', 'DepositLineDetail': 'item',
+            'JournalEntryLineDetail': 'item', 'DescriptionOnly': 'text', 'DescriptionLineDetail': 'text',
+            'PaymentLineDetail': 'text', 'SubTotalLineDetail': 'text', 'DiscountLineDetail': 'discount',
+            'TaxLineDetail': 'tax', 'TDSLineDetail': 'tax'
         }) }}, 'text') as line_kind,
         coalesce(item_name, item_id) as product_code,
         description,

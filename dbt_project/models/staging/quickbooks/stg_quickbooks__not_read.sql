@@ -1,17 +1,48 @@
--- What moves receivables and is not modelled: nothing yet.
-with final as (
+-- What stands on receivables and is no document and no money: journal entries, and deposits and purchases the other way
+-- round. `amount` is what of it the links of payments have not settled: that alone is missing from what we count.
+with links as (
+    select other_id, sum(case side when 'credit' then amount else -amount end) as settled, count(*) as link_count
+    from {{ ref('stg_quickbooks__payment_links') }}
+    group by 1
+),
+
+linked_only as (
+    select
+        other_id, entity, min(txn_id) as txn_id, min(txn_type) as txn_type, min(customer_id) as customer_id,
+        min(txn_date) as txn_date, min(currency) as currency,
+        sum(case side when 'credit' then amount else -amount end) as settled
+    from {{ ref('stg_quickbooks__payment_links') }}
+    where not is_read and (entity = 'journal' or (entity = 'purchase' and side = 'credit') or entity = 'charge')
+    group by 1, 2
+),
+
+final as (
     select
         'quickbooks' as source,
-        null as entity,
-        null as record_id,
-        null as customer_id,
-        null as posted_on,
-        null as currency,
-        null as amount,
-        null as record_count,
-        null as reason,
-        null as url
-    where false
+        case entries.entity when 'journal' then 'JournalEntry' when 'deposit' then 'Deposit' else 'Purchase' end as entity,
+        entries.row_id as record_id,
+        entries.customer_id,
+        entries.txn_date as posted_on,
+        coalesce({{ text_or_null('entries.currency') }}, home.home_currency) as currency,
+        entries.amount + coalesce(links.settled, 0) as amount,
+        1 as record_count,
+        {{ dbt.concat(["'it posts '", dbt.cast('cast(entries.amount as decimal(28,2))', 'varchar'),
+            "' on receivables, of which payments use '", dbt.cast('cast(coalesce(-links.settled, 0) as decimal(28,2))', 'varchar')]) }}
+            as reason,
+        entries.url
+    from {{ ref('stg_quickbooks__entries') }} as entries
+    cross join {{ ref('stg_quickbooks__company') }} as home
+    left join links on entries.row_id = links.other_id
+    where entries.entity = 'journal' or (entries.entity = 'deposit' and entries.amount >= 0)
+        or (entries.entity = 'purchase' and entries.amount <= 0)
+    union all
+    select
+        'quickbooks', txn_type, other_id, customer_id, txn_date, coalesce(currency, home.home_currency), 0, 1,
+        {{ dbt.concat(["'payments link it, with '", dbt.cast('cast(settled as decimal(28,2))', 'varchar'),
+            "', and it was not read itself'"]) }},
+        null
+    from linked_only
+    cross join {{ ref('stg_quickbooks__company') }} as home
 )
 
 {{ canonical_select('not_read', 'final') }}
