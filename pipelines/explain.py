@@ -37,7 +37,7 @@ _SECTIONS = {
     "What was applied to which document": f"""
         SELECT applied.applied_type, applied.applied_id, applied.document_type, applied.document_id, applied.applied_date,
                documents.currency, applied.amount
-        FROM intermediate.int_applications__unioned AS applied
+        FROM intermediate.int_applications__dated AS applied
         INNER JOIN marts.fct_invoices AS documents
             ON documents.source = applied.source AND documents.document_type = applied.document_type
             AND documents.document_id = applied.document_id

@@ -98,6 +98,7 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
         vendor.connect(settings, tokens), settings, as_of, known_at, last.cursors if last else {},
         lambda table: known_ids(settings, slug, table), on_rows,
         known=lambda table, columns: known_values(settings, slug, table, columns),
+        known_sets=lambda table, owner, columns: known_sets(settings, slug, table, owner, columns),
     )
     forecast = None
     try:
@@ -192,6 +193,16 @@ def known_values(settings: Settings, slug: str, table: str, columns: Sequence[st
     rows = _ask(settings, f'SELECT id{names} FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY _landed_at DESC, '
                 f'_deleted DESC) AS age FROM "raw_{slug}"."{table}") WHERE age = 1 AND NOT _deleted')
     return {row[0]: row[1:] for row in rows}
+
+
+def known_sets(settings: Settings, slug: str, table: str, owner: str, columns: Sequence[str]) -> dict[str, set[tuple[Any, ...]]]:
+    """{owner: its rows} of a table in which each landing of an owner replaces all of its rows before."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    for key, *values in _ask(settings, f'SELECT "{owner}", {names} FROM (SELECT *, max(_landed_at) OVER (PARTITION BY "{owner}") '
+                             f'AS newest FROM "raw_{slug}"."{table}") WHERE _landed_at = newest AND NOT _deleted'):
+        found.setdefault(key, set()).add(tuple(values))
+    return found
 
 
 def _ask(settings: Settings, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -99,6 +99,10 @@ class BudgetSpent(Exception):
 Spent = Callable[[int, Mapping[str, str], str], str | None]
 
 
+# (status, body) of a refusal -> whether it says that the call was not carried out and may be repeated.
+Later = Callable[[int, str], bool]
+
+
 class Auth(Protocol):
     """Gives the Authorization header; `renew` is told the header that was refused and says whether a new one exists."""
 
@@ -245,10 +249,13 @@ class Api:
 
     def __init__(self, base_url: str, *, vendor: str, auth: Auth | None = None, headers: Mapping[str, str] | None = None,
                  limits: Sequence[Limit] = (), read_only: bool = False, retry: RetryPolicy = RetryPolicy(),
-                 remedies: Mapping[int, str] | None = None, spent: Spent = lambda status, headers, body: None):
+                 remedies: Mapping[int | str, str] | None = None, spent: Spent = lambda status, headers, body: None,
+                 later: Later = lambda status, body: False):
+        """`remedies` are found by an error code that the body holds in quotes, else by status."""
         self.base_url, self.vendor, self.auth = base_url.rstrip("/"), vendor, auth
         self.calls: Counter[str] = Counter()
         self.retry, self._remedies, self._spent = retry, remedies or {}, spent
+        self._later = later
         self._budget: tuple[int, int] | None = None
         self._pacer = Pacer(limits, retry.sleep)
         self._session = requests.Session()
@@ -300,7 +307,8 @@ class Api:
                 continue
             if (spent := self._spent(response.status, response.headers, response.text)) is not None:
                 raise BudgetSpent(f"{self.vendor}: {redact(spent)}")
-            pause = self._pause(response, attempt) if safe or response.status == 429 else None
+            undone = response.status == 429 or self._later(response.status, response.text)
+            pause = self._pause(response, attempt) if safe or undone else None
             if pause is None:
                 raise self._error(response, shown)
             self.retry.sleep(pause)
@@ -326,7 +334,8 @@ class Api:
         return Response(answer.status_code, answer.headers, answer.content.decode("utf-8", "replace"), shown)
 
     def _pause(self, response: Response, attempt: int) -> Decimal | None:
-        if response.status not in RETRIED_STATUSES or attempt >= self.retry.attempts:
+        repeated = response.status in RETRIED_STATUSES or self._later(response.status, response.text)
+        if not repeated or attempt >= self.retry.attempts:
             return None
         return self.retry.seconds(response.status, response.headers, response.text, attempt)
 
@@ -335,4 +344,5 @@ class Api:
             body = response.json
         except ApiError:
             body = response.text  # an error page of a proxy, say: shown as it came
-        return ApiError(response.status, body, shown, self._remedies.get(response.status, ""))
+        code = next((code for code in self._remedies if isinstance(code, str) and f'"{code}"' in response.text), response.status)
+        return ApiError(response.status, body, shown, self._remedies.get(code, ""))

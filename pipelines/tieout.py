@@ -19,7 +19,7 @@ _ROWS = """
     SELECT source, level, customer_id, customer_name, report_date, ours_base, theirs_base, difference, is_tied, kind,
            count(*) FILTER (WHERE level = 'customer') OVER (PARTITION BY source) AS customers
     FROM marts.rpt_tie_out
-    QUALIFY level = 'ledger' OR NOT is_tied
+    QUALIFY level = 'ledger' OR NOT is_tied OR kind = 'revaluation'
     ORDER BY source, level DESC, abs(coalesce(difference, 0)) DESC, customer_id"""
 
 
@@ -76,11 +76,13 @@ def certificates(settings: Settings) -> tuple[Certificate, ...]:
 
 
 def _certificate(source: str, currency: str, rows: list[tuple[Any, ...]]) -> Certificate:
-    differing = tuple(Difference(row[1], row[2], row[6], row[8]) for row in rows if row[0] == "customer")
+    differing = tuple(Difference(row[1], row[2], row[6], row[8]) for row in rows if row[0] == "customer" and not row[7])
     ledgers = [row for row in rows if row[0] == "ledger"]
     if not ledgers:
         return Certificate(source, "not tied" if differing else "not compared", currency, differing=differing)
     _, _, _, report_date, ours, theirs, difference, is_tied, kind, customers = ledgers[0]
+    if is_tied is None:
+        return Certificate(source, "not compared", currency, report_date, kind=kind, customers=customers)
     return Certificate(source, "tied" if is_tied else "not tied", currency, report_date, ours, theirs, difference, kind, customers,
                        differing)
 
@@ -88,11 +90,14 @@ def _certificate(source: str, currency: str, rows: list[tuple[Any, ...]]) -> Cer
 def sentence(source: str, certificate: dict[str, Any]) -> str:
     """One certificate's document in one line."""
     if certificate["state"] == "not compared":
-        return f"{source}: not compared, it gave no report of the day in {certificate['currency']}"
+        reasons = {"not_compared": "its own report could not be read", "nothing_to_compare": "it has no customer, so there is nothing to "
+                   "compare"}
+        return f"{source}: not compared, {reasons.get(certificate['kind'], 'it gave no report of the day in ' + certificate['currency'])}"
     amounts = (f"{certificate['ours']} {certificate['currency']} by its documents, {certificate['theirs']} by its own report"
                if certificate["theirs"] is not None else "its own total could not be read")
     if certificate["state"] == "tied":
-        return f"{source}: tied, {amounts}, {certificate['customers']} customers compared"
+        revalued = f", {certificate['difference']} of it revaluation" if certificate["kind"] == "revaluation" else ""
+        return f"{source}: tied, {amounts}{revalued}, {certificate['customers']} customers compared"
     kind = f" ({certificate['kind']})" if certificate["kind"] else ""
     return (f"{source}: NOT TIED{kind}, {amounts}, difference {certificate['difference']}, "
             f"{certificate['customers_not_tied']} of {certificate['customers']} customers differ")

@@ -37,6 +37,7 @@ class Line:
     periods: int = 1
     start: date | None = None
     kind: str = "item"
+    text: str | None = None
 
     @property
     def amount(self) -> Decimal:
@@ -138,9 +139,29 @@ def tax_in_contract(random: Random, deal: Deal) -> None:
     deal.plant("tax_in_contract", -deal.main.tax)
 
 
+def as_it_is(lines: list[Line]) -> list[Line]:
+    return lines
+
+
+def in_other_words(lines: list[Line]) -> list[Line]:
+    """As somebody types it who does not know the products."""
+    return [Line("", line.quantity, line.price, text=f"Work, part {number}") for number, line in enumerate(lines, start=1)]
+
+
+def split(lines: list[Line]) -> list[Line]:
+    parts = [[Line(line.product, 1, line.price), Line(line.product, line.quantity - 1, line.price)] for line in lines]
+    return [part for pair in parts for part in pair if part.quantity]
+
+
+def in_one_line(lines: list[Line]) -> list[Line]:
+    return [Line("", 1, sum((line.amount for line in lines), Decimal(0)), text="As agreed")]
+
+
 def duplicate_invoice(random: Random, deal: Deal) -> None:
     first = deal.main
-    deal.bills.append(Bill(first.lines, first.issued + timedelta(days=random.randint(0, 2)), tax=first.tax, rate=first.rate))
+    say = random.choice([as_it_is, in_other_words, split, in_one_line])
+    again = random.sample(say(first.lines), len(say(first.lines)))
+    deal.bills.append(Bill(again, first.issued + timedelta(days=random.randint(0, 2)), tax=first.tax, rate=first.rate))
     deal.plant("duplicate_invoice", first.net)
 
 
@@ -287,7 +308,7 @@ def _add_bill(rows: Rows, who: str, deal: Deal, bill: Bill, document_id: str) ->
          deal_reference=deal.id)
     for number, line in enumerate(bill.lines, start=1):
         _add(rows, BOOKS, "document_lines", document_type=bill.document_type, document_id=document_id, line_number=number,
-             line_kind=line.kind, product_code=line.product or None, description=line.product.title() or "Discount",
+             line_kind=line.kind, product_code=line.product or None, description=line.text or line.product.title() or "Discount",
              quantity=line.quantity, unit_price=line.price, amount=line.amount)
 
 

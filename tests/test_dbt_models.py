@@ -175,9 +175,11 @@ class Company(RawRows):
             line_id = f"{deal_id}/{product}"
             frequency, start, periods = schedule or (None, None, None)
             self.add("raw_hubspot.deal_line_items", deal_id=deal_id, line_item_id=line_id)
+            # A recurring line item states what one period bills.
+            share = periods or 1
             self.add(
-                "raw_hubspot.line_items", id=line_id, sku=product, name=product.title(), quantity=quantity,
-                unit_price=Decimal(line_amount) / Decimal(quantity), amount=line_amount, currency="USD",
+                "raw_hubspot.line_items", id=line_id, sku=product, name=product.title(), quantity=Decimal(quantity) / share,
+                unit_price=Decimal(line_amount) / Decimal(quantity), amount=Decimal(line_amount) / share, currency="USD",
                 billing_frequency=frequency, billing_start=start, billing_periods=periods,
             )  # fmt: skip
 
@@ -369,7 +371,7 @@ STATUSES = {
     "covered": ("Current", 0, Decimal(80), Decimal(0), Decimal(100), "Overdue"),
     "prompt": ("Current", 0, Decimal(0), Decimal(0), Decimal(0), "Paid"),
     "euro": ("Overdue", 10, Decimal(220), Decimal(220), Decimal(0), "Overdue"),
-    "voided": ("Current", 0, Decimal(0), Decimal(0), Decimal(0), "Voided"),
+    "voided": ("Current", 0, Decimal(0), Decimal(0), Decimal(0), "Paid"),
     "müller": ("Overdue", 3, Decimal(30), Decimal(30), Decimal(0), "Overdue"),
     "quiet": ("No Invoices", 0, Decimal(0), Decimal(0), Decimal(0), None),
 }

@@ -137,7 +137,7 @@ def test_every_record_of_the_world_is_in_the_warehouse_exactly(heard, running):
         one.id: one.gross for one in world.invoices.values() if not one.deleted
     }
     assert dict(read(settings, "SELECT id, amount FROM raw_hubspot.line_items")) == {
-        one.id: one.amount for one in world.deal_lines.values()
+        one.id: one.amount / (one.periods or 1 if one.frequency else 1) for one in world.deal_lines.values()
     }
     names = {one.name for one in world.accounts.values()}
     assert any(not name.isascii() for name in names)

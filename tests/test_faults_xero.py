@@ -66,6 +66,7 @@ def deal(number: int, lines: Sequence[tuple[str, float, float]]) -> tuple[Json, 
     """A won deal of the company of the same number, with lines of (product, quantity, price)."""
     items = [
         {"id": str(number * 100 + place), "properties": {"hs_sku": code, "name": code, "quantity": str(count), "price": str(price),
+                                                          "hs_line_item_currency_code": "USD",
                                                           "amount": str(count * price)},
          "createdAt": "2026-05-01T00:00:00Z", "updatedAt": "2026-05-20T12:00:00Z", "archived": False}
         for place, (code, count, price) in enumerate(lines)

@@ -23,7 +23,7 @@ from sandbox_fixture import Portal, Ticker, control, running_sandbox
 
 from pipelines.http import ApiError, ConnectionLost
 from pipelines.sandbox.entities import Sold
-from pipelines.vendors.hubspot import VERSION, source
+from pipelines.vendors.hubspot import VERSION, source, source_links
 from pipelines.vendors.hubspot.sandbox import Sandbox
 
 DEALS = 450
@@ -465,7 +465,7 @@ def test_a_deal_whose_associations_are_not_found_has_none(hub, chosen, kind):
 
 def test_an_association_error_of_another_kind_stops_the_vendor():
     with pytest.raises(RuntimeError, match="hubspot: associations of deals to companies: try later; run again later"):
-        source._check_association_errors({"errors": [{"category": "INTERNAL", "message": "try later"}]}, "companies")
+        source_links._check_association_errors({"errors": [{"category": "INTERNAL", "message": "try later"}]}, "companies")
 
 
 def test_associations_of_more_than_a_page_are_followed():
@@ -476,7 +476,7 @@ def test_associations_of_more_than_a_page_are_followed():
             more = {"paging": {"next": {"after": str(start + 500)}}} if start < 1000 else {}
             return type("Answer", (), {"json": {"results": [{"from": {"id": "1"}, "to": to, **more}]}})
 
-    assert len(source.associations(Paged(), "line_items", ["1"])["1"]) == 1500
+    assert len(source_links.associations(Paged(), "line_items", ["1"])["1"]) == 1500
 
 
 # --- What HubSpot asks of its clients

@@ -806,9 +806,9 @@ def test_a_report_with_other_periods_has_its_totals_and_says_that_its_ageing_is_
 
 
 @pytest.mark.parametrize("answer", [
-    {"Columns": titled("Current", "Betrag"), "Rows": {"Row": [total_of("1", "1")]}}, {"Rows": {}}, {}, {"Columns": COLUMNS, "Rows": {"Row": [
-        {"ColData": cells("Amy's", "1", "1")}, total_of("1", "", "", "", "", "1")]}}, {"Columns": COLUMNS, "Rows": {"Row": [
-            {"ColData": cells("Amy's", "1", "1", "", "", "", "", "1")}]}},
+    {"Columns": titled("Current", "Betrag"), "Rows": {"Row": [total_of("1", "1")]}}, {"Rows": {}}, {},
+    {"Columns": COLUMNS, "Rows": {"Row": [{"ColData": cells("Amy's", "1", "1")}, total_of("1", "", "", "", "", "1")]}},
+    {"Columns": COLUMNS, "Rows": {"Row": [{"ColData": cells("Amy's", "1", "1", "", "", "", "", "1")}]}},
 ])  # fmt: skip
 def test_a_report_that_cannot_be_read_is_one_row_that_says_so(tmp_path, answer):
     job = settings_job(tmp_path)
@@ -833,7 +833,8 @@ def test_a_report_that_does_not_come_is_one_row_that_says_so(tmp_path, error):
 
 
 @pytest.mark.parametrize(("links", "money", "expected"), [
-    ([("JournalEntry", 30), ("Invoice", 100)], 70, ["credit", "debit"]), ([("Invoice", 100), ("JournalEntry", 30)], 70, ["debit", "credit"]),
+    ([("JournalEntry", 30), ("Invoice", 100)], 70, ["credit", "debit"]),
+    ([("Invoice", 100), ("JournalEntry", 30)], 70, ["debit", "credit"]),
     ([("Invoice", 100), ("JournalEntry", 30)], 130, ["debit", "debit"]), ([("Invoice", 100), ("JournalEntry", 30)], 75, None),
     ([("JournalEntry", 20), ("JournalEntry", 50), ("Invoice", 100)], 130, ["credit", "debit", "debit"]),
     ([("Invoice", 100), ("Check", 50), ("CreditMemo", 20), ("Deposit", 30)], 100, ["debit", "debit", "credit", "credit"]),

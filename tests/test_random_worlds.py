@@ -122,3 +122,15 @@ def test_a_rate_that_moved_is_the_effect_of_rates_and_else_there_is_none(worlds,
         assert ("fx" in bridges[deal.id]) == (moved and "fx" in deal.planted), deal.id
 
 
+def test_status_and_main_cause_are_those_of_the_bridge(built, bridges):
+    """What nobody has explained comes first, else the largest; a deal is explained when no cause asks a person."""
+    rest = {"unexplained", "not_invoiced", "partly_invoiced", "over_invoiced"}
+    asks = {*rest, "duplicate_invoice", "price_or_quantity", "awaiting_review"}
+    wrong = []
+    for deal, status, main in built.rows("SELECT deal_id, status, main_cause FROM marts.fct_deal_reconciliation"):
+        sizes = {cause: abs(amount) for cause, (amount, _) in bridges[deal].items() if cause not in {"fx", "rounding"}}
+        mains = rest & {*sizes} or {cause for cause in sizes if sizes[cause] == max(sizes.values())}
+        mains = mains or ({"rounding"} & {*bridges[deal]} or {None})
+        allowed = "Matched" if not sizes else "Review" if asks & {*sizes} else "Explained"
+        wrong += [] if main in mains and status == allowed else [(deal, status, main, bridges[deal])]
+    assert wrong == []

@@ -246,10 +246,10 @@ RECOMPUTED = {
         FROM account_status AS d {OWNER} WHERE overdue_amount > 0 ORDER BY overdue_amount DESC, account_id""",
     "credits": """SELECT customer_name, coalesce(owner_name, 'without owner'), unapplied_credit, net_outstanding + unapplied_credit
         FROM rpt_receivables_ageing AS r LEFT JOIN dim_accounts AS a ON a.account_id = r.account_id WHERE unapplied_credit > 0""",
-    "paid": f"""SELECT {MONTH.format('min(settled_on)')}, count(*), sum(gross_base),
-            format('{{:.1f}}', sum(datediff('day', issue_date, settled_on) * gross_base) / sum(gross_base))
-        FROM fct_invoices WHERE document_type = 'invoice' AND is_counted AND settled_on >= '2025-06-01'
-        GROUP BY date_trunc('month', settled_on) ORDER BY min(settled_on)""",
+    "paid": f"""SELECT {MONTH.format('min(paid_on)')}, count(*), sum(paid_base),
+            format('{{:.1f}}', sum(datediff('day', issue_date, paid_on) * paid_base) / sum(paid_base))
+        FROM fct_invoices WHERE document_type = 'invoice' AND is_counted AND paid_on >= '2025-06-01'
+        GROUP BY date_trunc('month', paid_on) ORDER BY min(paid_on)""",
     "owners": f"""SELECT coalesce(o.name, 'without owner'),
             coalesce((SELECT sum(contracted_base) FROM fct_deal_reconciliation AS r WHERE r.owner_id IS NOT DISTINCT FROM d.owner_id
                 AND {WON}), 0),
@@ -336,7 +336,7 @@ def test_the_funnel_is_of_the_deals_of_twelve_months(night):
     whole = [deal for deal in deals if None not in deal[1:3]]
     contracted, invoiced, collected = (sum(deal[place] for deal in whole) for place in (1, 2, 3))
     to_invoice = [((deal[5] - deal[4]).days, Decimal(1)) for deal in deals if deal[5]]
-    settled = night.rows(f"SELECT datediff('day', issue_date, settled_on), gross_base FROM fct_invoices WHERE settled_on IS NOT NULL "
+    settled = night.rows(f"SELECT datediff('day', issue_date, paid_on), paid_base FROM fct_invoices WHERE paid_on IS NOT NULL "
                          f"AND document_type = 'invoice' AND deal_id IN (SELECT deal_id FROM fct_deal_reconciliation WHERE {WON})")
     assert body(night, "funnel") == [
         ["Contracted", str(len(whole)), cell(contracted), "–", "–"],
@@ -350,8 +350,8 @@ def test_the_funnel_is_of_the_deals_of_twelve_months(night):
 def expected_cash(night: Night) -> dict[str, list[Decimal]]:
     """What is expected in each week, from invoices and from the pipeline, as DECISIONS says, one record after the other."""
     since = AS_OF - timedelta(days=365)
-    settled = night.rows("SELECT customer_id, settled_on - due_date, settled_on - issue_date, gross_base FROM fct_invoices WHERE "
-                         f"document_type = 'invoice' AND is_counted AND settled_on >= DATE '{since}' AND gross_base > 0")
+    settled = night.rows("SELECT customer_id, paid_on - due_date, paid_on - issue_date, paid_base FROM fct_invoices WHERE "
+                         f"document_type = 'invoice' AND is_counted AND paid_on >= DATE '{since}' AND paid_base > 0")
     everybody = int(mean([(late, gross) for _, late, _, gross in settled], "1"))
     to_pay = mean([(days, gross) for _, _, days, gross in settled], "1")
     after_close = night.one(f"SELECT CAST(round(avg(first_invoice_date - close_date)) AS INTEGER) FROM fct_deal_reconciliation WHERE {WON}")
@@ -421,7 +421,7 @@ def test_what_was_owed_at_the_end_of_a_month_is_known_without_a_night_of_then(ni
                 owed = warehouse.execute(f"""
                     WITH issued AS (SELECT * FROM intermediate.int_documents__valued WHERE document_type = 'invoice' AND is_counted
                         AND issue_date <= DATE '{end}' {condition})
-                    SELECT sum(gross_base - coalesce((SELECT sum(amount) FROM intermediate.int_applications__unioned AS a
+                    SELECT sum(gross_base - coalesce((SELECT sum(amount) FROM intermediate.int_applications__dated AS a
                         WHERE a.document_type = 'invoice' AND a.document_id = issued.document_id AND applied_date <= DATE '{end}'), 0)
                         * coalesce(rate, 1)) FROM issued""").fetchone()[0] or Decimal(0)
                 # A cent of an invoice that is paid within the tolerance is owed by nobody.

@@ -41,7 +41,7 @@ def documents() -> list[tuple[Row, Row, list[Row]]]:
     found = []
     for test in of("int_documents__valued"):
         there = {row["document_id"]: row for row in test["expect"]["rows"]}
-        uses = given(test, "int_applications__unioned")
+        uses = given(test, "int_applications__dated")
         found += [(row, there[row["document_id"]], [use for use in uses if use["document_id"] == row["document_id"]])
                   for row in given(test, "int_documents__unioned")]
     return found
@@ -103,7 +103,7 @@ def test_every_kind_of_the_tie_out():
 @pytest.mark.parametrize(("model", "column", "words"), [
     ("account_status", "financial_status", {"No Invoices", "Credit Hold", "Overdue", "Current"}),
     ("account_status", "credit_status", {"None", "Credit Note Open", "Refunded"}),
-    ("int_documents__valued", "payment_status", {"Sent", "Viewed", "Partially Paid", "Paid", "Overdue", "Voided"}),
+    ("int_documents__valued", "payment_status", {"Sent", "Viewed", "Partially Paid", "Paid", "Credited", "Overdue", "Voided"}),
     ("fct_deal_reconciliation", "status", {"Matched", "Explained", "Review"}),
 ])  # fmt: skip
 def test_every_word_of_a_status(model, column, words):
@@ -138,7 +138,7 @@ def lateness_when_paid() -> set[tuple[int, int, bool]]:
     found = set()
     for test in of("int_accounts__credit_hold"):
         kept = {row["account_id"] for row in test["expect"]["rows"]}
-        paid = {row["document_id"]: date.fromisoformat(row["applied_date"]) for row in given(test, "int_applications__unioned")}
+        paid = {row["document_id"]: date.fromisoformat(row["applied_date"]) for row in given(test, "int_applications__dated")}
         rows = given(test, "int_documents__valued")
         for old in (row for row in rows if row["document_id"] in paid):
             (new,) = (row for row in rows if row["customer_id"] == old["customer_id"] and row["open_amount"])
@@ -159,7 +159,7 @@ EDGES: dict[str, Callable[[], bool]] = {
         for row in expected("int_accounts__receivables")),
     "credit a cent short": lambda: "0.01" in {str(row["overdue_amount"]) for row in expected("int_accounts__receivables")},
     "paid by credit only": lambda: any(
-        there["payment_status"] == "Paid" and {use["applied_type"] for use in uses} == {"credit_note"} for _, there, uses in documents()),
+        there["payment_status"] == "Credited" and {use["applied_type"] for use in uses} == {"credit_note"} for _, there, uses in documents()),
     "void": lambda: {there["payment_status"] for row, there, _ in documents() if row["status"] == "void"} == {"Voided"},
     "partly refunded": lambda: any(
         row["document_type"] == "credit_note" and there["open_base"] > 0 and {use["applied_type"] for use in uses} == {"refund"}

@@ -74,6 +74,7 @@ UNPUBLISHED = {
     r"hubspot: results\.properties\.(amount|amount_in_home_currency|closedate|deal_currency_code|dealname|dealstage|dealtype"
     r"|hs_deal_stage_probability|hs_is_closed|hs_is_closed_won|pipeline)": "knowledge.hubspot.com, default deal properties (unverified)",
     r"hubspot: results\.properties\.(hs_line_item_currency_code|hs_recurring_billing_number_of_payments|hs_recurring_billing_start_date"
+    r"|hs_recurring_billing_(end_date|period)|hs_billing_start_delay_(days|months)|hs_tcv"
     r"|hs_sku|hs_total_discount|price|quantity|recurringbillingfrequency)":
         "knowledge.hubspot.com, default line item properties (unverified)",
     r"hubspot: (json:|results\.)?properties\.hs_(task_(body|priority|status|subject|type)|timestamp)":
@@ -81,8 +82,6 @@ UNPUBLISHED = {
     r"hubspot: results\.properties\.(billing_email|contract_(start|end)_date|invoice_numbers|payment_terms)":
         "properties of the portal's own, named in the settings",
     r"hubspot: (results\.|json:inputs\.)properties\.crossfoot_\w+": "properties that setup-crm makes",
-    r"hubspot: json:sorts\.(direction|propertyName)": 
-        "developers.hubspot.com, search guide: sorts as objects, where the client's model has texts (unverified)",
     r"hubspot: json:inputs\.showCurrencySymbol": "developers.hubspot.com, properties reference (unverified)",
     r"salesforce: DailyApiRequests(\.Max|\.Remaining)?": "REST API developer guide, Limits (unverified)",
     r"salesforce: soql:(CurrencyType|DatedConversionRate)\.\w+": "Object reference: CurrencyType, DatedConversionRate (unverified)",

@@ -81,11 +81,15 @@
 {{ return(objects[object]) }}
 {% endmacro %}
 
-{# The last statement of every staging model: exactly the declared columns, cast to the declared types. #}
+{#
+  The last statement of every staging model: exactly the declared columns, cast to the declared types. A rate that does not
+  fit its type is none, so that the record is held for want of a rate and the rest of the night goes on.
+#}
 {% macro canonical_select(object, relation) %}
 select
   {%- for column in canonical_object(object)['columns'] %}
-    cast({{ column[0] }} as {{ column[1] }}) as {{ column[0] }}{{ ',' if not loop.last }}
+    {{ 'try_cast' if column[0] in ['rate', 'rate_divisor'] else 'cast' }}({{ column[0] }} as {{ column[1] }}) as {{ column[0] }}
+    {{- ',' if not loop.last }}
   {%- endfor %}
 from {{ relation }}
 {% endmacro %}

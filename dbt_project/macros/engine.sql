@@ -37,6 +37,28 @@ try(cast(cast(
 {{ quotient(amount, rate, divisor if divisor == '1' else 'coalesce(' ~ divisor ~ ', 1)') | trim }}
 {% endmacro %}
 
+{# The same, rounded to the smallest unit of the base currency, as ledgers post each document. #}
+{% macro in_base(amount, rate, divisor='1') %}
+{{ quotient(amount, rate, divisor if divisor == '1' else 'coalesce(' ~ divisor ~ ', 1)', base_unit()) | trim }}
+{% endmacro %}
+
+{# The smallest unit of the base currency in millionths; iso_currencies has the same digits, for every currency. #}
+{% macro base_unit() %}
+{%- set digits = 2 %}
+{%- set currency = var('base_currency') %}
+{%- if currency in ['BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI', 'VND', 'VUV', 'XAF',
+    'XOF', 'XPF'] %}{% set digits = 0 %}
+{%- elif currency in ['BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND'] %}{% set digits = 3 %}
+{%- elif currency in ['CLF', 'UYW'] %}{% set digits = 4 %}
+{%- endif %}
+{{ return(10 ** (6 - digits)) }}
+{% endmacro %}
+
+{# An invoice number as it is compared: without case, blanks and dashes; null where nothing is left. #}
+{% macro normalised_number(number) %}
+nullif(lower({{ without_pattern(number, '[\\s\\x{00a0}\\x{2010}-\\x{2015}-]+') | trim }}), '')
+{% endmacro %}
+
 {# A fraction as one number of twelve places: for rates that are shown or compared, not for valuing money. #}
 {% macro one_rate(rate, divisor) %}
 cast(case
@@ -47,6 +69,14 @@ end as decimal(28,12))
 
 {# Sum of money; nothing sums to zero. #}
 {% macro total(amount) %}cast(coalesce(sum({{ amount }}), 0) as decimal(28,6)){% endmacro %}
+
+{# Money as a sentence has it. #}
+{% macro money_text(amount) %}{{ dbt.cast('cast(' ~ amount ~ ' as decimal(28,2))', 'varchar') }}{% endmacro %}
+
+{# Sum of money of which some may be unknown: null only where all of it is, and 0 where there is nothing to add. #}
+{% macro known_total(amount) %}
+cast(case when count(*) = 0 then 0 else sum({{ amount }}) end as decimal(28,6))
+{% endmacro %}
 
 {# Money at the minor units of its currency; a column of digits needs a case, for engines want a constant. #}
 {% macro round_money(amount, minor_units) %}

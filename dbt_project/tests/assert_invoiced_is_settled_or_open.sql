@@ -22,4 +22,4 @@ left join {{ ref('rpt_exceptions') }} as listed
     on listed.kind = 'document_open_differs' and documents.source = listed.source
     and documents.document_type = listed.object and documents.document_id = listed.record_id
 where documents.status = 'issued' and listed.record_id is null
-    and documents.gross <> coalesce(applied.amount, 0) + documents.refunded_amount + documents.open_amount
+    and documents.gross <> coalesce(applied.amount, 0) + coalesce(documents.withheld, 0) + documents.refunded_amount + documents.open_amount

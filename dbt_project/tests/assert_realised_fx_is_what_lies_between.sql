@@ -17,4 +17,4 @@ from {{ ref('fct_payments') }} as payments
 inner join settled on payments.source = settled.source and payments.payment_id = settled.applied_id
 where payments.amount = settled.amount + payments.unapplied_amount
     and not {{ within('payments.amount_base - payments.unapplied_base', 'settled.amount_base',
-        '0.000001 * (1 + settled.applications)') }}
+        base_unit() / 1000000 ~ ' * (2 + settled.applications)') }}

@@ -72,7 +72,7 @@ def cycle(report: Report, form: Format) -> Chart | None:
 
 def ahead(report: Report, form: Format) -> Chart | None:
     series = (("At full amount", "pipeline", PALE), ("Weighted", "weighted", BLUE))
-    rows = [{"month": form.short_month(one.month), "what": label, "amount": float(getattr(one, name))}
+    rows = [{"month": form.short_month(one.month), "what": label, "amount": float(getattr(one, name) or 0)}
             for one in report.ahead if one.month for label, name, _ in series]
     made = alt.Chart(_data(rows)).mark_bar().encode(
         x=alt.X("month:O", sort=None), y=alt.Y("amount:Q", stack=None, axis=alt.Axis(format="~s")), color=_colours(series))

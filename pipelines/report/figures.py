@@ -105,14 +105,14 @@ class Compared:
 
 @dataclass(frozen=True)
 class Headline:
-    """One of the five numbers, by its metric. `part` is a number within or beside it, `part_metric` says which."""
+    """One of the five numbers, by its metric. `part` is a number within or beside it, `part_metric` says which. None: not known."""
 
     metric: str
-    value: Decimal
+    value: Decimal | None
     last_month: Compared
     last_year: Compared
     part_metric: str
-    part: Decimal
+    part: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,15 @@ class Month:
 
 @dataclass(frozen=True)
 class Ahead:
-    """Open deals by expected close. `month` None: expected before this month, after the months shown, or on no day (`when`)."""
+    """Open deals by expected close. `month` None: expected before this month, after the months shown, or on no day (`when`).
+    `unknown` of them have no amount; where all have none, the sums are None."""
 
     when: str
     month: date | None
     deals: int
-    pipeline: Decimal
-    weighted: Decimal
+    pipeline: Decimal | None
+    weighted: Decimal | None
+    unknown: int
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,9 @@ class Format:
     def short_day(self, day: date) -> str:
         return f"{day.day} {_MONTHS[day.month - 1]}"
 
-    def change(self, now: Decimal, then: Decimal | None) -> str:
+    def change(self, now: Decimal | None, then: Decimal | None) -> str:
         """By how many percent a number has grown, from ten times as much on how many times; a dash where there was nothing."""
-        if then is None or then <= 0:
+        if now is None or then is None or then <= 0:
             return NONE
         if now >= then * 10:
             return f"×{self.number(now / then)}"

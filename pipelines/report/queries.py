@@ -55,8 +55,8 @@ _MONTHS_BACK, _MONTHS_AHEAD, _CASH_WEEKS, _HABIT_DAYS = 12, 12, 13, 365
 _NET = "CASE WHEN document_type = 'invoice' THEN net_base ELSE -net_base END"
 _PAID = "CASE WHEN payment_type = 'payment' THEN {amount} ELSE -{amount} END"
 _WEIGHTED = "CAST(contracted_base * coalesce(probability, 0) AS DECIMAL(28,6))"
-# A mean of days over invoices, weighted by their gross.
-_WEIGHTED_DAYS = "round(sum({days} * gross_base) / nullif(sum(gross_base), 0), {places})"
+# A mean of days over invoices, weighted by the money that was paid for them.
+_WEIGHTED_DAYS = "round(sum({days} * paid_base) / nullif(sum(paid_base), 0), {places})"
 _ACCOUNT_OF = """LEFT JOIN dim_accounts AS accounts ON accounts.source = {0}.source AND accounts.account_id = {0}.account_id"""
 _OWNER_OF = """LEFT JOIN dim_owners AS owners ON owners.source = {0}.source AND owners.owner_id = {0}.owner_id"""
 
@@ -103,7 +103,7 @@ AHEAD = f"""
                 WHEN close_date >= getvariable('ahead') THEN 'later' ELSE 'month' END AS "when",
            CASE WHEN close_date >= getvariable('month') AND close_date < getvariable('ahead')
                 THEN CAST(date_trunc('month', close_date) AS DATE) END AS month,
-           count(*) AS deals, coalesce(sum(contracted_base), 0) AS pipeline, coalesce(sum({_WEIGHTED}), 0) AS weighted
+           count(*) AS deals, sum(contracted_base) AS pipeline, sum({_WEIGHTED}) AS weighted, count(*) - count(contracted_base) AS unknown
     FROM fct_deals WHERE NOT is_closed GROUP BY 1, 2"""
 RESTATED = """
     SELECT month, measure, count(*) AS documents, sum(amount_then) AS amount_then, sum(amount_now) AS amount_now,
@@ -117,7 +117,7 @@ FUNNEL = f"""
     billed AS (
         SELECT documents.* FROM fct_invoices AS documents
         INNER JOIN won ON documents.deal_source = won.source AND documents.deal_id = won.deal_id
-        WHERE documents.document_type = 'invoice' AND documents.is_counted AND documents.settled_on IS NOT NULL
+        WHERE documents.document_type = 'invoice' AND documents.is_counted AND documents.paid_on IS NOT NULL
     )
     SELECT
         getvariable('year_ago') AS first,
@@ -127,7 +127,7 @@ FUNNEL = f"""
         coalesce(sum(collected_base) FILTER (WHERE contracted_base IS NOT NULL AND invoiced_base IS NOT NULL), 0) AS collected,
         count(first_invoice_date) AS invoiced_deals,
         CAST(round(avg(first_invoice_date - close_date), 1) AS DECIMAL(9,1)) AS days_to_invoice,
-        (SELECT CAST({_WEIGHTED_DAYS.format(days='(settled_on - issue_date)', places=1)} AS DECIMAL(9,1)) FROM billed) AS days_to_collect,
+        (SELECT CAST({_WEIGHTED_DAYS.format(days='(paid_on - issue_date)', places=1)} AS DECIMAL(9,1)) FROM billed) AS days_to_collect,
         count(*) FILTER (WHERE contracted_base IS NULL OR invoiced_base IS NULL) AS without_amount
     FROM won"""
 BRIDGE = """
@@ -183,24 +183,24 @@ CREDITS = f"""
     {_OWNER_OF.format('accounts')}
     WHERE unapplied_credit > 0 ORDER BY unapplied_credit DESC, ageing.source, customer_id LIMIT {MAX_ROWS}"""
 PAID = f"""
-    SELECT CAST(date_trunc('month', settled_on) AS DATE) AS month, count(*) AS invoices, sum(gross_base) AS amount,
-           CAST({_WEIGHTED_DAYS.format(days='(settled_on - issue_date)', places=1)} AS DECIMAL(9,1)) AS days
-    FROM fct_invoices WHERE document_type = 'invoice' AND is_counted AND settled_on >= getvariable('since')
+    SELECT CAST(date_trunc('month', paid_on) AS DATE) AS month, count(*) AS invoices, sum(paid_base) AS amount,
+           CAST({_WEIGHTED_DAYS.format(days='(paid_on - issue_date)', places=1)} AS DECIMAL(9,1)) AS days
+    FROM fct_invoices WHERE document_type = 'invoice' AND is_counted AND paid_on >= getvariable('since')
     GROUP BY 1 ORDER BY 1"""
 # An open invoice is expected as many days after its due date as its customer usually takes, a new customer's as all do
 # together; an open deal as long after its expected close as deals take to their invoice and its account to pay.
 CASH = f"""
     WITH settled AS (
         SELECT * FROM fct_invoices
-        WHERE document_type = 'invoice' AND is_counted AND settled_on >= getvariable('habit') AND gross_base > 0
+        WHERE document_type = 'invoice' AND is_counted AND paid_on >= getvariable('habit') AND paid_base > 0
     ),
     habits AS (
-        SELECT source, customer_id, CAST({_WEIGHTED_DAYS.format(days='(settled_on - due_date)', places=0)} AS INTEGER) AS late
+        SELECT source, customer_id, CAST({_WEIGHTED_DAYS.format(days='(paid_on - due_date)', places=0)} AS INTEGER) AS late
         FROM settled GROUP BY 1, 2
     ),
     everybody AS (
-        SELECT CAST({_WEIGHTED_DAYS.format(days='(settled_on - due_date)', places=0)} AS INTEGER) AS late,
-               CAST({_WEIGHTED_DAYS.format(days='(settled_on - issue_date)', places=0)} AS INTEGER) AS to_pay
+        SELECT CAST({_WEIGHTED_DAYS.format(days='(paid_on - due_date)', places=0)} AS INTEGER) AS late,
+               CAST({_WEIGHTED_DAYS.format(days='(paid_on - issue_date)', places=0)} AS INTEGER) AS to_pay
         FROM settled
     ),
     invoiced AS (
@@ -359,7 +359,7 @@ def _headlines(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> tup
     def balance(metric: str, name: str, part: str, part_name: str, found: list[dict[str, Any]]) -> Headline:
         ends = [add_months(month, 1) - timedelta(days=1) for month in months[1:]]
         last_month, last_year = (Compared(one.get("as_of", end), one.get(name)) for end, one in zip(ends, found[1:], strict=True))
-        return Headline(metric, found[0].get(name) or Decimal(0), last_month, last_year, part, found[0].get(part_name) or Decimal(0))
+        return Headline(metric, found[0].get(name, Decimal(0)), last_month, last_year, part, found[0].get(part_name, Decimal(0)))
 
     return (
         balance("pipeline_weighted_tonight", "pipeline_weighted", "pipeline_tonight", "pipeline_amount", open_deals),
@@ -373,7 +373,7 @@ def _ahead(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> tuple[A
     found = {(one.when, one.month): one for one in _all(connection, Ahead, AHEAD)}
     months = [("month", add_months(calendar.month, count)) for count in range(_MONTHS_AHEAD)]
     rest = [key for key in (("before", None), ("later", None), ("undated", None)) if key in found]
-    return tuple(found.get(key, Ahead(*key, 0, Decimal(0), Decimal(0))) for key in [*months, *rest])
+    return tuple(found.get(key, Ahead(*key, 0, Decimal(0), Decimal(0), 0)) for key in [*months, *rest])
 
 
 def _bridges(connection: duckdb.DuckDBPyConnection, calendar: Calendar) -> tuple[Bridge, ...]:

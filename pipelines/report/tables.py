@@ -138,9 +138,14 @@ def ahead(report: Report) -> Table:
     names = {"before": "before this month", "later": "later", "undated": "no date"}
     rows = tuple((names.get(one.when) or _form(report).month(one.month), one.deals, one.pipeline, one.weighted)
                  for one in report.ahead if one.deals)
-    total = ("All open deals", sum(one.deals for one in report.ahead), sum((one.pipeline for one in report.ahead), Decimal(0)),
-             sum((one.weighted for one in report.ahead), Decimal(0)))
-    return Table("ahead", "Pipeline ahead", columns, rows, total, "Months without an open deal are left out.", empty="No deal is open.")
+    deals, unknown = sum(one.deals for one in report.ahead), sum(one.unknown for one in report.ahead)
+    known = [one for one in report.ahead if one.pipeline is not None and one.weighted is not None]
+    nothing = deals and deals == unknown
+    total = ("All open deals", deals, None if nothing else sum((one.pipeline for one in known), Decimal(0)),
+             None if nothing else sum((one.weighted for one in known), Decimal(0)))
+    left_out = f" {unknown} of {deals} open deals have no amount and are in no sum." if unknown else ""
+    return Table("ahead", "Pipeline ahead", columns, rows, total, f"Months without an open deal are left out.{left_out}",
+                 empty="No deal is open.")
 
 
 def restated(report: Report) -> Table:

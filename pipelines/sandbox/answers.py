@@ -97,16 +97,37 @@ class Standing:
     due: date
     open: Decimal
     settled: date | None
+    paid: Decimal
+    paid_on: date | None
 
 
 def _standing(world: World, invoice: Invoice) -> Standing:
     left, settled = invoice.gross, invoice.issued if invoice.gross <= TOLERANCE else None
-    parts = [(p.date, a.amount) for p, a in world.applied.get(invoice.id, ()) if not (p.deleted or p.voided)]
-    for day, amount in sorted(part for part in parts if part[0] <= world.today):
+    paid, paid_on = ZERO, None
+    parts = [
+        (max(p.date, invoice.issued), a.amount, all(other.kind != "credit_note" for other in p.applications))
+        for p, a in world.applied.get(invoice.id, ()) if not (p.deleted or p.voided)
+    ]  # fmt: skip
+    for day, amount, is_money in sorted(part for part in parts if part[0] <= world.today):
         left -= amount
+        if is_money:
+            paid, paid_on = paid + amount, day
         if settled is None and left <= TOLERANCE:
             settled = day
-    return Standing(invoice, world.due_date(invoice), left, settled)
+    if settled is not None and paid_on is not None:
+        paid_on = min(paid_on, settled)
+    return Standing(invoice, world.due_date(invoice), left, settled, paid, paid_on)
+
+
+def _unapplied(world: World, payment: Payment) -> Decimal:
+    """What nothing was bought with yet: also what went into an invoice that is still to come."""
+    later = [a.amount for a in payment.applications if a.kind == "invoice" and world.invoices[a.doc_id].issued > world.today]
+    return payment.unapplied + sum(later, ZERO)
+
+
+def _base(amount: Decimal, rate: Decimal) -> Decimal:
+    """In base currency as a ledger posts each document: rounded before anything is added up."""
+    return Decimal(money(amount * rate))
 
 
 def account_facts(world: World, books: Books) -> dict[str, object]:
@@ -115,19 +136,20 @@ def account_facts(world: World, books: Books) -> dict[str, object]:
     standing = [_standing(world, invoice) for invoice in books.invoices if not invoice.voided]
     opened = [s for s in standing if s.open > TOLERANCE]
     late = [s for s in opened if s.due < today]
-    notes = [(world.open_amount(n, today) * n.rate, n) for n in books.credits]
-    credit = sum((left for left, _ in notes), ZERO) + sum((p.unapplied * p.rate for p in books.payments), ZERO)
-    overdue = max(ZERO, sum((s.open * s.invoice.rate for s in late), ZERO) - credit)
+    notes = [(_base(world.open_amount(n, today), n.rate), n) for n in books.credits]
+    credit = sum((left for left, _ in notes), ZERO)
+    credit += sum((_base(_unapplied(world, p), p.rate) for p in books.payments), ZERO)
+    overdue = max(ZERO, sum((_base(s.open, s.invoice.rate) for s in late), ZERO) - credit)
     days = (today - min(s.due for s in late)).days if overdue > ZERO else 0
-    net = sum((i.invoice.net * i.invoice.rate for i in standing), ZERO)
-    net -= sum((n.net * n.rate for n in books.credits), ZERO)
-    net -= sum(((r.amount - r.tax) * r.rate for r in books.refunds), ZERO)
-    collected = sum((p.amount * p.rate for p in books.payments), ZERO)
-    collected -= sum((r.amount * r.rate for r in books.refunds), ZERO)
+    net = sum((_base(i.invoice.gross, i.invoice.rate) - _base(i.invoice.tax, i.invoice.rate) for i in standing), ZERO)
+    net -= sum((_base(n.gross, n.rate) - _base(n.tax, n.rate) for n in books.credits), ZERO)
+    net -= sum((_base(r.amount, r.rate) - _base(r.tax, r.rate) for r in books.refunds), ZERO)
+    collected = sum((_base(p.amount, p.rate) for p in books.payments), ZERO)
+    collected -= sum((_base(r.amount, r.rate) for r in books.refunds), ZERO)
     return {
         "financial_status": _financial_status(standing, overdue, days, today),
         "days_overdue": days,
-        "total_outstanding": money(sum((s.open * s.invoice.rate for s in opened), ZERO)),
+        "total_outstanding": money(sum((_base(s.open, s.invoice.rate) for s in opened), ZERO)),
         "overdue_amount": money(overdue),
         "overdue_invoices": len(late) if overdue > ZERO else 0,
         "unapplied_credit": money(credit),
@@ -170,28 +192,31 @@ def _credit_status(left: list[Decimal], refunds: list[Refund]) -> str:
 
 def _average_days_to_pay(standing: list[Standing], today: date) -> str | None:
     since = today - timedelta(days=365)
-    paid = [s for s in standing if s.settled and s.settled >= since and s.invoice.gross > ZERO]
-    weight = sum((s.invoice.gross * s.invoice.rate for s in paid), ZERO)
+    paid = [s for s in standing if s.settled and s.paid_on and s.paid_on >= since]
+    weight = sum((_base(s.paid, s.invoice.rate) for s in paid), ZERO)
     if not weight:
         return None
-    spread = sum((s.invoice.gross * s.invoice.rate * (s.settled - s.invoice.issued).days for s in paid), ZERO)
+    spread = sum((_base(s.paid, s.invoice.rate) * (s.paid_on - s.invoice.issued).days for s in paid), ZERO)
     return str((spread / weight).quantize(Decimal("0.1"), ROUND_HALF_UP))
 
 
 def _newest(books: Books, standing: list[Standing], today: date) -> dict[str, object]:
     """The last-invoice and last-payment fields."""
-    newest = max(standing, key=lambda s: (s.invoice.issued, int(s.invoice.id)), default=None)
-    with_voided = max(books.invoices, key=lambda i: (i.issued, int(i.id)), default=None)
+    issued = max(standing, key=lambda s: (s.invoice.issued, s.open > TOLERANCE, *_place(s.invoice)), default=None)
+    newest = issued.invoice if issued else max(books.invoices, key=lambda i: (i.issued, *_place(i)), default=None)
     paid_on = max((p.date for p in books.payments if p.amount > ZERO), default=None)
-    status = None
-    if with_voided is not None:
-        status = "Voided" if with_voided.voided else _invoice_status(newest, today)
+    status = _invoice_status(issued, today) if issued else "Voided" if newest else None
     return {
-        "last_invoice_date": newest.invoice.issued.isoformat() if newest else None,
-        "last_invoice_amount": money(newest.invoice.gross * newest.invoice.rate) if newest else None,
+        "last_invoice_date": newest.issued.isoformat() if newest else None,
+        "last_invoice_amount": money(ZERO if newest.voided else newest.gross * newest.rate) if newest else None,
         "last_invoice_status": status,
         "last_payment_date": paid_on.isoformat() if paid_on else None,
     }
+
+
+def _place(invoice: Invoice) -> tuple[int, str, int]:
+    """Where an invoice stands among those of its day: by its number, else as it was entered."""
+    return len(invoice.number or ""), invoice.number or "", int(invoice.id)
 
 
 def _invoice_status(standing: Standing, today: date) -> str:
@@ -218,7 +243,7 @@ def realised_fx(world: World) -> list[dict[str, str]]:
             if part.kind == "invoice" and (invoice := world.invoices[part.doc_id]).issued <= world.today:
                 cell = settled[invoice.id, kind, part.date.isoformat()]
                 cell[0] += part.amount
-                cell[1] += part.amount * (fund.rate - invoice.rate)
+                cell[1] += _base(part.amount, fund.rate) - _base(part.amount, invoice.rate)
     return [
         {"invoice_id": key[0], "applied_type": key[1], "applied_date": key[2], "amount": money(amount), "gain": money(gain)}
         for key, (amount, gain) in sorted(settled.items())

@@ -131,10 +131,11 @@ def _near(difference: Decimal, tolerance: Decimal) -> bool:
 def _deal_answer(world: World, bridge: Bridge) -> dict[str, object]:
     foreign = any(i.currency != (bridge.deal.currency or world.base_currency) for i in bridge.invoices)
     variance = None if foreign or bridge.contracted is None else bridge.invoiced - bridge.contracted
-    status, cause = _judge(world, bridge, variance, foreign)
     parts = bridge_parts(world, bridge)
-    if cause in ("not_invoiced", "partly_invoiced", "over_invoiced") or (cause == "tax_in_contract" and cause not in parts):
-        status, cause = _together(parts) or (status, cause)
+    if variance is None:
+        status, cause = "Review", "other_currency" if foreign else "unexplained"
+    else:
+        status, cause = _judge(parts)
     return {
         "status": status,
         "cause": cause,
@@ -147,46 +148,37 @@ def _deal_answer(world: World, bridge: Bridge) -> dict[str, object]:
     }
 
 
-def _judge(world: World, bridge: Bridge, variance: Decimal | None, foreign: bool) -> tuple[str, str | None]:
-    """Status and main cause; the causes are tried in their order, the first that explains all of it wins.
-
-    `scheduled` is tried before `price_or_quantity`: an instalment bills a smaller quantity of the same product.
-    """
-    if foreign:
-        return "Review", "other_currency"
-    if variance is None:
-        return "Review", "unexplained"
-    tolerance = TOLERANCE * max(1, len(bridge.invoices) + len(bridge.credits))
-    if not bridge.invoices:
-        return ("Explained", "scheduled") if _starts_later(world, bridge.deal) else ("Review", "not_invoiced")
-    if _near(variance, tolerance):
-        return "Matched", "rounding" if variance else None
-    for status, cause, part in _proofs(world, bridge):
-        if part and _near(variance - part, tolerance):
-            return status, cause
-    if _same_products(world, bridge) and _near(variance - _products_difference(world, bridge), tolerance):
-        return "Review", "price_or_quantity"
-    return "Review", "partly_invoiced" if variance < ZERO else "over_invoiced"
+ASKS_A_PERSON = ("duplicate_invoice", "price_or_quantity", "awaiting_review")
+UNPROVEN = ("unexplained", "not_invoiced", "partly_invoiced", "over_invoiced")
 
 
-def _proofs(world: World, bridge: Bridge) -> Iterable[tuple[str, str, Decimal]]:
-    """Each cause with the variance it would make by itself."""
-    yield "Explained", "tax_in_contract", -sum((i.tax for i in bridge.invoices), ZERO)
-    for twin in _repeated(bridge.invoices):
-        yield "Review", "duplicate_invoice", twin.net
-    yield "Explained", "credit_note", -sum((n.net for n in bridge.credits), ZERO)
-    lines = [line for invoice in bridge.invoices for line in invoice.lines]
-    yield "Explained", "discount", sum((line.amount for line in lines if line.kind == "discount"), ZERO)
-    yield "Explained", "scheduled", -_still_to_come(world, bridge.deal)
+def _judge(parts: dict[str, Decimal]) -> tuple[str, str | None]:
+    """Status and main cause of a bridge: what nobody has explained comes first, else the largest cause."""
+    proven = {cause: amount for cause, amount in parts.items() if cause != "rounding"}
+    if not proven:
+        return "Matched", "rounding" if parts else None
+    for cause in UNPROVEN:
+        if cause in proven:
+            return "Review", cause
+    status = "Review" if any(cause in ASKS_A_PERSON for cause in proven) else "Explained"
+    return status, max(proven, key=lambda cause: abs(proven[cause]))
 
 
 def _repeated(invoices: list[Invoice]) -> list[Invoice]:
-    return [b for n, b in enumerate(invoices) if any(a.lines == b.lines and a.net == b.net for a in invoices[:n])]
+    return [copy for n, copy in enumerate(invoices) if any(_alike(copy, other) for other in invoices[:n])]
 
 
-def _starts_later(world: World, deal: Deal) -> bool:
-    lines = world.lines_of.get(deal.id) or []
-    return bool(lines) and all(line.start is not None and line.start > world.today for line in lines)
+def _alike(one: Invoice, other: Invoice) -> bool:
+    """Whether two invoices bill equal amounts of the same products; an invoice without any code does not say of what."""
+    first, second = _by_code(one), _by_code(other)
+    return one.net == other.net and (first == second or not any(first) or not any(second))
+
+
+def _by_code(invoice: Invoice) -> dict[str, Decimal]:
+    found: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for item in _items([invoice]):
+        found[item.sku or ""] += item.amount
+    return found
 
 
 def _still_to_come(world: World, deal: Deal) -> Decimal:
@@ -198,22 +190,7 @@ def _still_to_come(world: World, deal: Deal) -> Decimal:
     return total
 
 
-def _same_products(world: World, bridge: Bridge) -> bool:
-    sold = {line.sku for line in world.lines_of.get(bridge.deal.id) or []}
-    billed = {line.sku for invoice in bridge.invoices for line in invoice.lines if line.kind == "item"}
-    return bool(sold) and sold == billed
-
-
-def _products_difference(world: World, bridge: Bridge) -> Decimal:
-    sold = sum((line.amount for line in world.lines_of.get(bridge.deal.id) or []), ZERO)
-    return sum((line.amount for line in _items(bridge.invoices)), ZERO) - sold
-
-
 # -- the bridge -----------------------------------------------------------------------------------------------------
-
-
-ASKS_A_PERSON = ("duplicate_invoice", "price_or_quantity", "awaiting_review")
-UNPROVEN = ("not_invoiced", "partly_invoiced", "over_invoiced", "unexplained")
 
 
 def bridge_parts(world: World, bridge: Bridge) -> dict[str, Decimal]:
@@ -266,15 +243,6 @@ def in_base(world: World, bridge: Bridge, parts: dict[str, Decimal]) -> dict[str
     return {cause: amount for cause, amount in found.items() if abs(amount) >= CENT / 2}
 
 
-def _together(parts: dict[str, Decimal]) -> tuple[str, str] | None:
-    """Status and main cause of a difference that several causes prove together; the largest is the main one."""
-    proven = {cause: amount for cause, amount in parts.items() if cause != "rounding"}
-    if not proven or any(cause in UNPROVEN for cause in proven):
-        return None
-    status = "Review" if any(cause in ASKS_A_PERSON for cause in proven) else "Explained"
-    return status, max(proven, key=lambda cause: abs(proven[cause]))
-
-
 def _in_deals_currency(world: World, deal: Deal, document: Invoice | CreditNote) -> Decimal:
     """Units of the deal's currency per unit of the document's, on the document's day."""
     if document.currency == (deal.currency or world.base_currency):
@@ -320,15 +288,15 @@ def _copies_too_many(world: World, bridge: Bridge) -> list[Invoice]:
     lines = {line.sku: line for line in world.lines_of.get(bridge.deal.id) or []}
     found: list[Invoice] = []
     for copy in sorted(_repeated(bridge.invoices), key=lambda invoice: invoice.issued):
-        skus = {item.sku for item in _items([copy])}
-        if not skus <= set(lines):
-            continue
+        skus = {item.sku for item in _items([copy]) if item.sku}
         rest = [invoice for invoice in bridge.invoices if invoice not in (*found, copy)]
         still = {sku: sum((item.amount for item in _items(rest) if item.sku == sku), ZERO) for sku in skus}
-        soon = any(i.lines == copy.lines and i is not copy and 0 <= (copy.issued - i.issued).days <= 3 for i in bridge.invoices)
-        if all(still[sku] >= _due(world, lines[sku]) - TOLERANCE for sku in skus) and (
-            soon or not any(instalment_dates(lines[sku]) for sku in skus)
-        ):
+        soon = any(i is not copy and _alike(i, copy) and 0 <= (copy.issued - i.issued).days <= 3 for i in bridge.invoices)
+        if skus:
+            fits = skus <= set(lines) and all(still[sku] >= _due(world, lines[sku]) - TOLERANCE for sku in skus)
+        else:
+            fits = sum((invoice.net for invoice in rest), ZERO) >= sum((_due(world, line) for line in lines.values()), ZERO) - TOLERANCE
+        if fits and (soon or not any(instalment_dates(lines[sku]) for sku in skus or lines)):
             found.append(copy)
     return found
 

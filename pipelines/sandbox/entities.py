@@ -111,7 +111,8 @@ class Deal:
 class DealLine:
     """A line of a deal: `amount` = quantity * unit_price - discount, over all `periods` of a recurring line.
 
-    `frequency` is monthly, quarterly or annually; instalment k (from 0) of amount / periods falls on
+    A line that is `open_ended` has no term in the CRM: its amount is that of twelve months. `frequency` is monthly, quarterly
+    or annually; instalment k (from 0) of amount / periods falls on
     `start` + k * frequency.
     """
 
@@ -129,6 +130,7 @@ class DealLine:
     periods: int | None = None
     created: datetime = DAWN
     modified: datetime = DAWN
+    open_ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Sold:
     frequency: str | None = None
     start: date | None = None
     periods: int | None = None
+    open_ended: bool = False
 
     @property
     def amount(self) -> Decimal:

@@ -209,7 +209,7 @@ class World:
     def _add_deal_line(self, deal: Deal, sold: Sold, stamp: datetime) -> DealLine:
         line = DealLine(
             self.new_id("deal_line"), deal.id, sold.sku, sold.name, sold.quantity, sold.price, sold.discount,
-            sold.amount, deal.currency, sold.frequency, sold.start, sold.periods, stamp, stamp,
+            sold.amount, deal.currency, sold.frequency, sold.start, sold.periods, stamp, stamp, sold.open_ended,
         )  # fmt: skip
         self.deal_lines[line.id] = line
         return line

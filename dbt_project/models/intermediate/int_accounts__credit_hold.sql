@@ -24,11 +24,11 @@ customers as (
 -- Every application as seen from each of its two ends.
 uses as (
     select source, document_type as end_type, document_id as end_id, amount, applied_date
-    from {{ ref('int_applications__unioned') }}
+    from {{ ref('int_applications__dated') }}
     where applied_date <= {{ as_of() }}
     union all
     select source, applied_type, applied_id, amount, applied_date
-    from {{ ref('int_applications__unioned') }}
+    from {{ ref('int_applications__dated') }}
     where applied_date <= {{ as_of() }}
 ),
 
@@ -100,10 +100,10 @@ states as (
             ~ " then due_date end)", 'day') }}, 0) as age,
         sum(case
             when item_type = 'invoice' and due_date < day and open_amount > {{ tolerance }}
-                then {{ times_rate('open_amount', 'rate', 'rate_divisor') }}
+                then {{ in_base('open_amount', 'rate', 'rate_divisor') }}
             when item_type = 'credit_note' and open_amount > {{ tolerance }}
-                then -{{ times_rate('open_amount', 'rate', 'rate_divisor') }}
-            when item_type = 'payment' then -{{ times_rate('open_amount', 'rate', 'rate_divisor') }}
+                then -{{ in_base('open_amount', 'rate', 'rate_divisor') }}
+            when item_type = 'payment' then -{{ in_base('open_amount', 'rate', 'rate_divisor') }}
             else 0
         end) as overdue_after_credit
     from items_by_day

@@ -68,13 +68,47 @@ troubled_customers as (
         on documents.source = lines.source and documents.document_type = lines.document_type
         and documents.document_id = lines.document_id
     where lines.problem is not null
+    -- An application touches whom it settles, and whose money or credit it is.
     union
     select documents.source, documents.customer_id
     from {{ ref('int_documents__unioned') }} as documents
     inner join {{ ref('int_applications__unioned') }} as applications
-        on documents.source = applications.source and documents.document_type = applications.document_type
-        and documents.document_id = applications.document_id
+        on documents.source = applications.source and (
+            (documents.document_type = applications.document_type and documents.document_id = applications.document_id)
+            or (documents.document_type = applications.applied_type and documents.document_id = applications.applied_id))
     where applications.problem is not null
+    union
+    select payments.source, payments.customer_id
+    from {{ ref('int_payments__unioned') }} as payments
+    inner join {{ ref('int_applications__unioned') }} as applications
+        on payments.source = applications.source and applications.applied_type = 'payment'
+        and payments.payment_id = applications.applied_id
+    where applications.problem is not null
+),
+
+-- Where the ledger contradicts itself, or holds what is not read, what is collected and what is open is known to be wrong.
+contradicted as (
+    select account_source, account_id, {{ list_of('sentence', '; ') }} as sentence
+    from (
+        select
+            customers.account_source,
+            customers.account_id,
+            {{ dbt.concat(["found.source", "' contradicts itself on '", "replace(found.object, '_', ' ')", "' '",
+                "coalesce(found.number, found.record_id)", "': '", "found.message"]) }} as sentence
+        from {{ ref('int_contradictions__found') }} as found
+        inner join customers on found.source = customers.source and found.customer_id = customers.customer_id
+        where customers.account_id is not null
+        union all
+        select
+            customers.account_source,
+            customers.account_id,
+            {{ dbt.concat(["missing.source", "' has '", money_text('missing.amount'), "' '", "missing.currency",
+                "' on receivables that is not counted ('", "missing.entity", "' '", "missing.record_id", "')'"]) }}
+        from {{ ref('int_not_read__unioned') }} as missing
+        inner join customers on missing.source = customers.source and missing.customer_id = customers.customer_id
+        where customers.account_id is not null and missing.amount <> 0
+    ) as differences
+    group by 1, 2
 ),
 
 -- An amount that cannot be converted is missing from every sum of its account.
@@ -111,7 +145,7 @@ untied as (
         inner join customers on tied.source = customers.source and tied.customer_id = customers.customer_id
         left join {{ ref('int_customers__unioned') }} as named
             on tied.source = named.source and tied.customer_id = named.customer_id
-        where not tied.total_ties and customers.account_id is not null
+        where not tied.total_ties and not tied.is_revalued and customers.account_id is not null
     ) as differences
     group by 1, 2
 ),
@@ -135,6 +169,7 @@ select
         when doubted.account_id is not null then 'customer match is not certain'
         when troubled.account_id is not null then 'a record behind these numbers has a data problem'
         when unconverted.account_id is not null then 'an amount in another currency has no rate'
+        when contradicted.account_id is not null then contradicted.sentence
         when untied.account_id is not null then untied.sentence
     end as hold_reason,
     freshness.ledgers as sources,
@@ -146,4 +181,6 @@ left join doubted on accounts.source = doubted.account_source and accounts.accou
 left join troubled on accounts.source = troubled.account_source and accounts.account_id = troubled.account_id
 left join unconverted
     on accounts.source = unconverted.account_source and accounts.account_id = unconverted.account_id
+left join contradicted
+    on accounts.source = contradicted.account_source and accounts.account_id = contradicted.account_id
 left join untied on accounts.source = untied.account_source and accounts.account_id = untied.account_id

@@ -1,4 +1,5 @@
 -- What every account was invoiced, owes, has paid and has in credit on the business date, in base currency.
+{%- set paid_lately = "document_type = 'invoice' and paid_on >= " ~ add_days(as_of(), -365) %}
 with accounts as (
     select source, account_id from {{ ref('int_accounts__unioned') }}
 ),
@@ -13,7 +14,7 @@ customers as (
 documents as (
     select
         customers.account_source, customers.account_id, valued.source, valued.document_type, valued.document_id,
-        valued.status, valued.issue_date, valued.due_date, valued.settled_on, valued.gross, valued.net_base,
+        valued.number, valued.status, valued.issue_date, valued.due_date, valued.paid_on, valued.paid_base, valued.net_base,
         valued.gross_base, valued.open_base, valued.is_counted, valued.is_open, valued.is_overdue,
         valued.payment_status
     from {{ ref('int_documents__valued') }} as valued
@@ -41,10 +42,9 @@ document_totals as (
         {{ total("case when document_type = 'credit_note' and is_open then open_base end") }} as open_credit,
         sum(case when document_type = 'credit_note' and is_open then 1 else 0 end) as open_credit_count,
         {{ total("case when document_type = 'invoice' then net_base else -net_base end") }} as invoiced_to_date,
-        sum(case when settled_on >= {{ add_days(as_of(), -365) }} and document_type = 'invoice' and gross > 0
-            then gross_base * cast({{ days_between('issue_date', 'settled_on') }} as integer) end) as weighted_days,
-        sum(case when settled_on >= {{ add_days(as_of(), -365) }} and document_type = 'invoice' and gross > 0
-            then gross_base end) as settled_gross
+        sum(case when {{ paid_lately }} then paid_base * cast({{ days_between('issue_date', 'paid_on') }} as integer) end)
+            as weighted_days,
+        sum(case when {{ paid_lately }} then paid_base end) as paid_lately
     from documents
     where is_counted
     group by 1, 2
@@ -62,33 +62,24 @@ payment_totals as (
     group by 1, 2
 ),
 
--- A void keeps its place as the newest invoice, for its status only.
-newest_any as (
-    select account_source, account_id, payment_status
+-- The newest issued invoice, a void one only where nothing issued is left. Date, amount and status are of this one document.
+newest as (
+    select account_source, account_id, issue_date, gross_base, payment_status
     from (
         select
-            account_source, account_id, payment_status,
+            account_source, account_id, issue_date,
+            -- What is void is worth nothing, though some ledgers still show its total.
+            cast(case when is_counted then gross_base else 0 end as decimal(28,6)) as gross_base,
+            -- A CRM knows no word for an invoice that nobody has to pay any more.
+            case payment_status when 'Credited' then 'Paid' else payment_status end as payment_status,
             row_number() over (
                 partition by account_source, account_id
-                order by issue_date desc, {{ id_as_number('document_id') }} desc nulls last, document_id desc, source
+                order by case when is_counted then 0 else 1 end, issue_date desc, case when is_open then 0 else 1 end,
+                    length(number) desc nulls last, number desc, {{ id_as_number('document_id') }} desc nulls last,
+                    document_id desc, source
             ) as recency
         from documents
         where document_type = 'invoice' and issue_date <= {{ as_of() }} and status in ('issued', 'void')
-    ) as ranked
-    where recency = 1
-),
-
-newest_issued as (
-    select account_source, account_id, issue_date, gross_base
-    from (
-        select
-            account_source, account_id, issue_date, gross_base,
-            row_number() over (
-                partition by account_source, account_id
-                order by issue_date desc, {{ id_as_number('document_id') }} desc nulls last, document_id desc, source
-            ) as recency
-        from documents
-        where document_type = 'invoice' and is_counted
     ) as ranked
     where recency = 1
 ),
@@ -107,21 +98,18 @@ joined as (
         coalesce(payment_totals.refund_count, 0) as refund_count,
         coalesce(document_totals.invoiced_to_date, 0) as invoiced_to_date,
         coalesce(payment_totals.collected_to_date, 0) as collected_to_date,
-        cast(round({{ ratio('document_totals.weighted_days', 'document_totals.settled_gross') }}, 1)
+        cast(round({{ ratio('document_totals.weighted_days', 'document_totals.paid_lately') }}, 1)
             as decimal(9,1)) as average_days_to_pay,
-        newest_issued.issue_date as last_invoice_date,
-        newest_issued.gross_base as last_invoice_amount,
-        newest_any.payment_status as last_invoice_status,
+        newest.issue_date as last_invoice_date,
+        newest.gross_base as last_invoice_amount,
+        newest.payment_status as last_invoice_status,
         payment_totals.last_payment_date
     from accounts
     left join document_totals
         on accounts.source = document_totals.account_source and accounts.account_id = document_totals.account_id
     left join payment_totals
         on accounts.source = payment_totals.account_source and accounts.account_id = payment_totals.account_id
-    left join newest_any
-        on accounts.source = newest_any.account_source and accounts.account_id = newest_any.account_id
-    left join newest_issued
-        on accounts.source = newest_issued.account_source and accounts.account_id = newest_issued.account_id
+    left join newest on accounts.source = newest.account_source and accounts.account_id = newest.account_id
 )
 
 select

@@ -1,15 +1,43 @@
--- A customer's family head: sub-customers and jobs follow their parent, at most five levels up.
-with customers as (
+-- A customer's family head: sub-customers and jobs follow their parent, and who was merged the one that is left, however
+-- many steps that takes. Parents that lead round in a circle, or on for more steps than any family has, lead nowhere: such a
+-- customer is its own head and says so.
+{%- set most_steps = 100 %}
+with recursive customers as (
     select * from {{ ref('int_customers__unioned') }}
+),
+
+walk as (
+    select source, customer_id, customer_id as reached_id, parent_id, 0 as steps
+    from customers
+    union all
+    select walk.source, walk.customer_id, parents.customer_id, parents.parent_id, walk.steps + 1
+    from walk
+    inner join customers as parents on walk.source = parents.source and walk.parent_id = parents.customer_id
+    where walk.steps < {{ most_steps }}
+),
+
+heads as (
+    select
+        source,
+        customer_id,
+        case when is_endless then customer_id else reached_id end as root_customer_id,
+        is_endless
+    from (
+        select
+            walk.*,
+            steps = {{ most_steps }} as is_endless,
+            row_number() over (partition by source, customer_id order by steps desc) as nearness
+        from walk
+    ) as ranked
+    where nearness = 1
 )
 
 select
     customers.source,
     customers.customer_id,
-    coalesce(
-        parent_4.customer_id, parent_3.customer_id, parent_2.customer_id, parent_1.customer_id, customers.customer_id
-    ) as root_customer_id,
-    parent_1.customer_id is null as is_root,
+    heads.root_customer_id,
+    customers.customer_id = heads.root_customer_id as is_root,
+    heads.is_endless as has_endless_parents,
     customers.name,
     {{ normalised_email('customers.email') }} as email,
     {{ normalised_name('customers.name') }} as plain_name,
@@ -19,8 +47,4 @@ select
     customers.crm_account_id,
     customers.url
 from customers
-{%- for level in [1, 2, 3, 4] %}
-left join customers as parent_{{ level }}
-    on {{ 'customers' if loop.first else 'parent_' ~ (level - 1) }}.parent_id = parent_{{ level }}.customer_id
-    and customers.source = parent_{{ level }}.source
-{%- endfor %}
+inner join heads on customers.source = heads.source and customers.customer_id = heads.customer_id

@@ -62,5 +62,5 @@ contracted as (
 
 select
     contracted.*,
-    {{ times_rate('contracted', 'rate', 'rate_divisor') }} as contracted_base
+    {{ in_base('contracted', 'rate', 'rate_divisor') }} as contracted_base
 from contracted

@@ -28,13 +28,6 @@ refused as (
     select source, left_id, right_source, right_id from decisions where verdict = 'different'
 ),
 
-numbers as (
-    select account_source, account_id, number, count(*) as invoice_count
-    from invoices
-    where number is not null
-    group by 1, 2, 3
-),
-
 explicit as (
     select
         documents.source, documents.document_type, documents.document_id,
@@ -51,26 +44,8 @@ explicit as (
     union all
 
     select
-        documents.source, documents.document_type, documents.document_id,
-        deals.source, deals.deal_id, 2, 'deal_id_on_document',
-        {{ dbt.concat(["'the document names deal '", 'deals.deal_id']) }}, 1
-    from documents
-    inner join deals on documents.deal_reference = deals.deal_id
-
-    union all
-
-    select
-        invoices.source, invoices.document_type, invoices.document_id,
-        deals.source, deals.deal_id, 2, 'invoice_number_on_deal',
-        {{ dbt.concat(["'the deal names invoice '", 'invoices.number']) }}, numbers.invoice_count
-    from {{ ref('int_deal_invoice_references__unioned') }} as named
-    inner join deals on named.source = deals.source and named.deal_id = deals.deal_id
-    inner join invoices
-        on named.document_number = invoices.number
-        and deals.account_source = invoices.account_source and deals.account_id = invoices.account_id
-    inner join numbers
-        on invoices.account_source = numbers.account_source and invoices.account_id = numbers.account_id
-        and invoices.number = numbers.number
+        source, document_type, document_id, deal_source, deal_id, 2, rule, evidence, candidate_count
+    from ({{ explicit_references('documents', 'deals') }}) as named
 ),
 
 -- One row per document and deal on the document's first rung that offers anything in the deal's CRM.
@@ -101,7 +76,10 @@ offered as (
 certain as (
     select
         source, document_type, document_id, deal_source, deal_id, rung, rule, evidence,
-        case when deal_count = 1 and invoice_count = 1 then 'linked' else 'question' end as outcome
+        case
+            when deal_count = 1 and invoice_count = 1 and rule <> 'deal_of_another_account' then 'linked'
+            else 'question'
+        end as outcome
     from offered
 ),
 
@@ -153,7 +131,7 @@ applied_notes as (
         select distinct
             notes.source, notes.document_type, notes.document_id, links.deal_source, links.deal_id
         from documents as notes
-        inner join {{ ref('int_applications__unioned') }} as applications
+        inner join {{ ref('int_applications__dated') }} as applications
             on notes.source = applications.source and notes.document_id = applications.applied_id
             and applications.applied_type = 'credit_note' and applications.applied_date <= {{ as_of() }}
         inner join documents as invoices

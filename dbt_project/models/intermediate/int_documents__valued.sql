@@ -6,14 +6,14 @@ with documents as (
 ),
 
 applications as (
-    select * from {{ ref('int_applications__unioned') }} where amount is not null
+    select * from {{ ref('int_applications__dated') }} where amount is not null
 ),
 
 -- A credit note is used up at both ends: by what it is applied to, and by the refund that is applied to it.
 uses as (
-    select source, document_type, document_id, amount, applied_date from applications
+    select source, document_type, document_id, amount, applied_date, applied_type = 'payment' as is_money from applications
     union all
-    select source, 'credit_note', applied_id, amount, applied_date from applications where applied_type = 'credit_note'
+    select source, 'credit_note', applied_id, amount, applied_date, false from applications where applied_type = 'credit_note'
 ),
 
 -- The ledger's open amount already knows of payments dated after the business date; they are taken back.
@@ -47,6 +47,7 @@ dated as (
         documents.gross,
         documents.open_amount + coalesce(later.amount, 0) as open_amount,
         documents.refunded_amount,
+        coalesce(documents.withheld, 0) as withheld,
         documents.deal_reference,
         documents.reference_text,
         documents.url,
@@ -88,38 +89,83 @@ remaining as (
         and days.document_id = dated.document_id
 ),
 
+-- What was applied by the business date, and what of it was money.
+used as (
+    select
+        source,
+        document_type,
+        document_id,
+        sum(amount) as applied_amount,
+        sum(case when is_money then amount else 0 end) as paid_amount,
+        max(case when is_money then applied_date end) as paid_on
+    from uses
+    where applied_date <= {{ as_of() }}
+    group by 1, 2, 3
+),
+
 settled as (
     select source, document_type, document_id, min(applied_date) as settled_on
     from remaining
     where open_amount <= {{ tolerance }}
     group by 1, 2, 3
+),
+
+-- Rounded here, once, and summed from here on: a ledger posts each document in whole cents.
+in_base_currency as (
+    select
+        dated.*,
+        {{ in_base('dated.net', 'dated.rate', 'dated.rate_divisor') }} as rounded_net,
+        {{ in_base('dated.tax', 'dated.rate', 'dated.rate_divisor') }} as rounded_tax,
+        {{ in_base('dated.gross', 'dated.rate', 'dated.rate_divisor') }} as gross_base,
+        {{ in_base('dated.open_amount', 'dated.rate', 'dated.rate_divisor') }} as open_base,
+        {{ in_base('dated.refunded_amount', 'dated.rate', 'dated.rate_divisor') }} as refunded_base,
+        coalesce(used.applied_amount, 0) as applied_amount,
+        coalesce(used.paid_amount, 0) as paid_amount,
+        used.paid_on as last_paid_on
+    from dated
+    left join used
+        on dated.source = used.source and dated.document_type = used.document_type
+        and dated.document_id = used.document_id
 )
 
 select
-    dated.*,
-    {{ times_rate('dated.net', 'dated.rate', 'dated.rate_divisor') }} as net_base,
-    {{ times_rate('dated.gross', 'dated.rate', 'dated.rate_divisor') }} as gross_base,
-    {{ times_rate('dated.open_amount', 'dated.rate', 'dated.rate_divisor') }} as open_base,
-    {{ times_rate('dated.refunded_amount', 'dated.rate', 'dated.rate_divisor') }} as refunded_base,
-    coalesce(dated.is_counted and dated.open_amount > {{ tolerance }}, false) as is_open,
+    {%- for column in ['source', 'document_type', 'document_id', 'number', 'customer_id', 'account_source', 'account_id', 'status',
+        'delivery', 'issue_date', 'due_date', 'currency', 'rate', 'rate_divisor', 'rate_source', 'rate_date', 'net', 'tax', 'gross',
+        'open_amount', 'refunded_amount', 'withheld', 'applied_amount', 'paid_amount', 'deal_reference', 'reference_text', 'url',
+        'modified_at', 'problem', 'is_counted', 'gross_base', 'open_base', 'refunded_base'] %}
+    documents.{{ column }},
+    {%- endfor %}
+    -- Net is what gross leaves beside the tax, so that the three add up in base as they do on the document.
+    cast(case
+        when documents.net + documents.tax = documents.gross then documents.gross_base - documents.rounded_tax
+        else documents.rounded_net
+    end as decimal(28,6)) as net_base,
+    {{ in_base('documents.paid_amount', 'documents.rate', 'documents.rate_divisor') }} as paid_base,
+    coalesce(documents.is_counted and documents.open_amount > {{ tolerance }}, false) as is_open,
     coalesce(
-        dated.is_counted and dated.open_amount > {{ tolerance }} and dated.due_date < {{ as_of() }}, false
+        documents.is_counted and documents.open_amount > {{ tolerance }} and documents.due_date < {{ as_of() }}, false
     ) as is_overdue,
     -- What was paid back at once has no application: it was settled when it was issued.
-    case when dated.is_counted and dated.open_amount <= {{ tolerance }}
-        then coalesce(settled.settled_on, case when dated.refunded_amount <> 0 then dated.issue_date end)
+    case when documents.is_counted and documents.open_amount <= {{ tolerance }}
+        then coalesce(settled.settled_on, case when documents.refunded_amount <> 0 then documents.issue_date end)
     end as settled_on,
+    -- The day of the last money for what is settled: what a credit note or a write-off settled was not paid late or early.
+    case when documents.is_counted and documents.open_amount <= {{ tolerance }} and documents.paid_amount > 0
+        then least(settled.settled_on, documents.last_paid_on)
+    end as paid_on,
     case
-        when dated.document_type <> 'invoice' then null
-        when dated.status = 'void' then 'Voided'
-        when not dated.is_counted or dated.open_amount is null then null
-        when dated.open_amount <= {{ tolerance }} then 'Paid'
-        when dated.due_date < {{ as_of() }} then 'Overdue'
-        when dated.open_amount < dated.gross then 'Partially Paid'
-        when dated.delivery = 'viewed' then 'Viewed'
+        when documents.document_type <> 'invoice' then null
+        when documents.status = 'void' then 'Voided'
+        when not documents.is_counted or documents.open_amount is null then null
+        when documents.open_amount <= {{ tolerance }} and documents.applied_amount > 0 and documents.paid_amount = 0
+            then 'Credited'
+        when documents.open_amount <= {{ tolerance }} then 'Paid'
+        when documents.due_date < {{ as_of() }} then 'Overdue'
+        when documents.applied_amount > 0 then 'Partially Paid'
+        when documents.delivery = 'viewed' then 'Viewed'
         else 'Sent'
     end as payment_status
-from dated
+from in_base_currency as documents
 left join settled
-    on dated.source = settled.source and dated.document_type = settled.document_type
-    and dated.document_id = settled.document_id
+    on documents.source = settled.source and documents.document_type = settled.document_type
+    and documents.document_id = settled.document_id

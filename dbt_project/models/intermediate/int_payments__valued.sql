@@ -5,7 +5,7 @@ with payments as (
 ),
 
 applications as (
-    select * from {{ ref('int_applications__unioned') }} where applied_type = 'payment' and amount is not null
+    select * from {{ ref('int_applications__dated') }} where applied_type = 'payment' and amount is not null
 ),
 
 applied as (
@@ -71,7 +71,7 @@ dated as (
 
 select
     dated.*,
-    {{ times_rate('amount', 'rate', 'rate_divisor') }} as amount_base,
-    {{ times_rate('net_amount', 'rate', 'rate_divisor') }} as net_base,
-    {{ times_rate('unapplied_amount', 'rate', 'rate_divisor') }} as unapplied_base
+    {{ in_base('amount', 'rate', 'rate_divisor') }} as amount_base,
+    {{ in_base('net_amount', 'rate', 'rate_divisor') }} as net_base,
+    {{ in_base('unapplied_amount', 'rate', 'rate_divisor') }} as unapplied_base
 from dated

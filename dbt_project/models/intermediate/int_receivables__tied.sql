@@ -20,14 +20,14 @@ items as (
     cross join base_currency
     where is_counted
     union all
-    -- Credit ages from the day on which it was given.
+    -- Credit ages from the day on which it was given. What of a refund settles nothing takes from it.
     select
         source, customer_id, 'payment', currency, unapplied_amount,
         {{ days_between('payment_date', as_of()) }},
-        -{{ round_money('unapplied_base', 'base_currency.minor_units') }}
+        case payment_type when 'payment' then -1 else 1 end * {{ round_money('unapplied_base', 'base_currency.minor_units') }}
     from {{ ref('int_payments__valued') }}
     cross join base_currency
-    where is_counted and payment_type = 'payment'
+    where is_counted and payment_type in ('payment', 'refund')
 ),
 
 ours as (
@@ -41,6 +41,11 @@ ours as (
         {{ total("case when item_type = 'credit_note' then -amount end") }} as open_credit,
         {{ total("case when item_type = 'payment' then -amount end") }} as unapplied_payments,
         {{ total('amount') }} as net_outstanding,
+        -- In the currency of all that is open, where that is one: there both sides are exact.
+        max(case when amount <> 0 then currency end) as own_currency,
+        case when count(distinct case when amount <> 0 then currency end) = 1
+            then {{ total('case when amount < 0 then -greatest(open_amount, -open_amount) else greatest(open_amount, -open_amount) end') }} end
+            as own_outstanding,
         sum(case when amount <> 0 then 1 else 0 end) as item_count,
         sum(case when currency <> '{{ var("base_currency") }}' and amount <> 0 then 1 else 0 end) as converted_count,
         sum(case when amount is null and open_amount <> 0 then 1 else 0 end) as unconverted_count
@@ -76,6 +81,9 @@ joined as (
         coalesce(ours.unapplied_payments, 0) as unapplied_payments,
         coalesce(ours.open_credit, 0) + coalesce(ours.unapplied_payments, 0) as unapplied_credit,
         coalesce(ours.net_outstanding, 0) as net_outstanding,
+        ours.own_outstanding,
+        theirs.own_total,
+        ours.own_currency = theirs.own_currency as has_own_balance,
         coalesce(ours.item_count, 0) as item_count,
         coalesce(ours.converted_count, 0) as converted_count,
         coalesce(ours.unconverted_count, 0) as unconverted_count,
@@ -110,6 +118,9 @@ select
     case when is_comparable then net_outstanding - stated_total end as difference,
     case when is_comparable then coalesce({{ within('net_outstanding', 'stated_total', 'margin') }}, false) end
         as total_ties,
+    -- The ledger's balance in the customer's own currency is ours, so the difference is only what it is worth today.
+    coalesce(is_comparable and has_own_balance and not {{ within('net_outstanding', 'stated_total', 'margin') }}
+        and {{ within('own_outstanding', 'own_total', var('tolerance')) }}, false) as is_revalued,
     -- Null where the ledger gives no buckets.
     case when is_comparable and is_named then
         {%- for name in buckets %}

@@ -19,6 +19,7 @@ select
     documents.issue_date,
     documents.due_date,
     documents.settled_on,
+    documents.paid_on,
     case when documents.is_overdue then {{ days_between('documents.due_date', as_of()) }} end as days_past_due,
     documents.currency,
     {{ one_rate('documents.rate', 'documents.rate_divisor') | trim }} as rate,
@@ -29,9 +30,11 @@ select
     documents.gross as gross_amount,
     cast(documents.open_amount as decimal(28,6)) as open_amount,
     documents.refunded_amount,
+    documents.withheld,
     documents.net_base,
     documents.gross_base,
     documents.open_base,
+    documents.paid_base,
     documents.reference_text,
     documents.url
 from {{ ref('int_documents__valued') }} as documents

@@ -23,7 +23,7 @@ applications as (
     select
         unioned.source, unioned.applied_type, unioned.applied_id, unioned.document_type, unioned.document_id,
         unioned.applied_date, sum(unioned.amount) as amount
-    from {{ ref('int_applications__unioned') }} as unioned
+    from {{ ref('int_applications__dated') }} as unioned
     inner join documents
         on unioned.source = documents.source and unioned.document_type = documents.document_type
         and unioned.document_id = documents.document_id
@@ -63,8 +63,8 @@ valued as (
 converted as (
     select
         valued.*,
-        {{ times_rate('amount', 'invoice_rate', 'invoice_divisor') }} as amount_at_invoice_rate,
-        {{ times_rate('amount', 'payment_rate', 'payment_divisor') }} as amount_at_payment_rate
+        {{ in_base('amount', 'invoice_rate', 'invoice_divisor') }} as amount_at_invoice_rate,
+        {{ in_base('amount', 'payment_rate', 'payment_divisor') }} as amount_at_payment_rate
     from valued
 )
 

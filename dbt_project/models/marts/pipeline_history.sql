@@ -9,8 +9,9 @@
 select
     {{ as_of() }} as as_of,
     cast(count(deal_id) as bigint) as open_deals,
-    {{ total('contracted_base') }} as pipeline_amount,
-    {{ total('cast(contracted_base * coalesce(probability, 0) as decimal(28,6))') }} as pipeline_weighted,
+    {{ known_total('contracted_base') }} as pipeline_amount,
+    {{ known_total('cast(contracted_base * coalesce(probability, 0) as decimal(28,6))') }} as pipeline_weighted,
+    cast(count(deal_id) - count(contracted_base) as bigint) as deals_without_amount,
     '{{ var("base_currency") }}' as base_currency,
     {{ known_at() }} as known_at
 from {{ ref('fct_deals') }}

@@ -17,8 +17,10 @@ payments as (
 pipeline as (
     select
         {{ month_of('close_date') }} as month,
-        {{ total('contracted_base') }} as plain,
-        {{ total('cast(contracted_base * coalesce(probability, 0) as decimal(28,6))') }} as weighted
+        count(*) as deal_count,
+        sum(case when contracted_base is null then 1 else 0 end) as unknown_count,
+        {{ known_total('contracted_base') }} as plain,
+        {{ known_total('cast(contracted_base * coalesce(probability, 0) as decimal(28,6))') }} as weighted
     from deals
     where not is_closed and close_date is not null
     group by 1
@@ -84,15 +86,14 @@ movements as (
     where document_type = 'invoice' and gross_base is not null
     union all
     select
-        greatest(documents.issue_date, applications.applied_date),
-        greatest(documents.issue_date, applications.applied_date, {{ add_days('documents.due_date', '1') }}),
-        -{{ times_rate('applications.amount', 'documents.rate') }}
-    from {{ ref('int_applications__unioned') }} as applications
+        settled.applied_date,
+        greatest(settled.applied_date, {{ add_days('documents.due_date', '1') }}),
+        -settled.settled_base
+    from {{ ref('int_documents__settled') }} as settled
     inner join documents
-        on applications.source = documents.source and applications.document_type = documents.document_type
-        and applications.document_id = documents.document_id
-    where documents.document_type = 'invoice' and documents.rate is not null and applications.amount is not null
-        and applications.applied_date <= {{ as_of() }}
+        on settled.source = documents.source and settled.document_type = documents.document_type
+        and settled.document_id = documents.document_id
+    where documents.document_type = 'invoice' and settled.settled_base is not null
 ),
 
 moved as (
@@ -114,7 +115,9 @@ owed as (
 ),
 
 bounds as (
-    select coalesce(min(month), {{ month_of(as_of()) }}) as first_month
+    select
+        coalesce(min(month), {{ month_of(as_of()) }}) as first_month,
+        {{ add_months(month_of(as_of()), 12) }} as last_month
     from (
         select month from pipeline
         union all
@@ -130,17 +133,20 @@ bounds as (
     ) as months
 ),
 
+-- Counted back from the business date: whatever stands at the far end, the months that people read are there.
 months as (
-    select {{ add_months('bounds.first_month', 'numbers.n') }} as month
+    select {{ add_months('bounds.last_month', '-numbers.n') }} as month
     from bounds
-    inner join ({{ numbers_to(12000) }}) as numbers
-        on {{ add_months('bounds.first_month', 'numbers.n') }} <= {{ add_months(month_of(as_of()), 12) }}
+    inner join ({{ numbers_to(2400) }}) as numbers on {{ add_months('bounds.last_month', '-numbers.n') }} >= bounds.first_month
 )
 
 select
     months.month,
-    coalesce(pipeline.plain, 0) as pipeline_amount,
-    coalesce(pipeline.weighted, 0) as pipeline_weighted,
+    -- Unknown is not 0: what the open deals of a month come to where none of them has an amount.
+    case when pipeline.month is null then 0 else pipeline.plain end as pipeline_amount,
+    case when pipeline.month is null then 0 else pipeline.weighted end as pipeline_weighted,
+    cast(coalesce(pipeline.deal_count, 0) as bigint) as pipeline_deals,
+    cast(coalesce(pipeline.unknown_count, 0) as bigint) as pipeline_deals_without_amount,
     coalesce(bookings.bookings, 0) as bookings,
     cast(coalesce(bookings.deal_count, 0) as bigint) as won_deals,
     coalesce(invoiced.invoiced, 0) as invoiced,

@@ -41,7 +41,8 @@ customers as (
         unioned.*,
         coalesce(matches.outcome, 'unmatched') as outcome,
         rooted.is_root,
-        rooted.root_customer_id
+        rooted.root_customer_id,
+        rooted.has_endless_parents
     from {{ ref('int_customers__unioned') }} as unioned
     inner join {{ ref('int_customers__rooted') }} as rooted
         on unioned.source = rooted.source and unioned.customer_id = rooted.customer_id
@@ -67,7 +68,7 @@ numbered as (
     select
         documents.*,
         count(*) over (
-            partition by documents.source, customers.root_customer_id, documents.number
+            partition by documents.source, customers.root_customer_id, {{ normalised_number('documents.number') | trim }}
         ) as number_count
     from documents
     inner join customers
@@ -139,14 +140,27 @@ named_invoices as (
     from {{ ref('int_deal_invoice_references__unioned') }} as named
     inner join deals on named.source = deals.source and named.deal_id = deals.deal_id
     left join (
-        select matches.account_source, matches.account_id, documents.number, documents.document_id
+        select
+            owners.source as deal_source, owners.deal_id, documents.source, documents.document_id,
+            {{ normalised_number('documents.number') | trim }} as number
         from documents
         inner join matches on documents.source = matches.source and documents.customer_id = matches.customer_id
-        where documents.is_counted and documents.document_type = 'invoice' and documents.number is not null
-            and matches.account_id is not null
+        inner join deals as owners
+            on matches.account_source = owners.account_source and matches.account_id = owners.account_id
+        where documents.is_counted and documents.document_type = 'invoice'
+        union
+        -- Of the account's parent or child, or of a customer who is in no account yet.
+        select
+            links.deal_source, links.deal_id, documents.source, documents.document_id,
+            {{ normalised_number('documents.number') | trim }}
+        from {{ ref('int_documents__linked') }} as links
+        inner join documents
+            on links.source = documents.source and links.document_type = documents.document_type
+            and links.document_id = documents.document_id
+        where links.rule = 'invoice_number_on_deal'
     ) as numbered
-        on named.document_number = numbered.number
-        and deals.account_source = numbered.account_source and deals.account_id = numbered.account_id
+        on {{ normalised_number('named.document_number') | trim }} = numbered.number
+        and named.source = numbered.deal_source and named.deal_id = numbered.deal_id
     group by 1, 2, 3, 4
 ),
 
@@ -241,6 +255,18 @@ exceptions as (
         on customers.source = invoiced_by_customer.source
         and customers.customer_id = invoiced_by_customer.customer_id
     where customers.outcome = 'unmatched' and customers.is_root
+
+    union all
+    select
+        'customer_parents_endless', 'error', customers.source, 'customer', customers.customer_id, customers.parent_id,
+        {{ dbt.concat(["'the parents of '", "coalesce(customers.name, customers.customer_id)",
+            "' lead to no head of a family: correct its parent in the ledger'"]) }},
+        invoiced_by_customer.net_base, customers.url
+    from customers
+    left join invoiced_by_customer
+        on customers.source = invoiced_by_customer.source
+        and customers.customer_id = invoiced_by_customer.customer_id
+    where customers.has_endless_parents
 
     union all
     select
@@ -346,9 +372,9 @@ exceptions as (
     select
         'document_open_differs', 'warning', documents.source, documents.document_type, documents.document_id, null,
         {{ dbt.concat(["'total less what was applied '",
-            dbt.cast('documents.gross - documents.refunded_amount - coalesce(applied.amount, 0)', 'varchar'),
+            dbt.cast('documents.gross - documents.withheld - documents.refunded_amount - coalesce(applied.amount, 0)', 'varchar'),
             "', open in the ledger '", dbt.cast('unioned.open_amount', 'varchar')]) }},
-        {{ times_rate('documents.gross - documents.refunded_amount - coalesce(applied.amount, 0) - unioned.open_amount',
+        {{ times_rate('documents.gross - documents.withheld - documents.refunded_amount - coalesce(applied.amount, 0) - unioned.open_amount',
             'documents.rate', 'documents.rate_divisor') }}, documents.url
     from documents
     inner join {{ ref('int_documents__unioned') }} as unioned
@@ -359,7 +385,7 @@ exceptions as (
         and documents.document_id = applied.document_id
     -- What is not issued owes nothing, whatever it adds up to.
     where documents.status = 'issued'
-        and documents.gross - documents.refunded_amount - coalesce(applied.amount, 0) <> unioned.open_amount
+        and documents.gross - documents.withheld - documents.refunded_amount - coalesce(applied.amount, 0) <> unioned.open_amount
 
     union all
     select
@@ -404,6 +430,24 @@ exceptions as (
             "coalesce(" ~ dbt.cast('theirs_base', 'varchar') ~ ", 'nothing that can be read')"]) }}, difference, url
     from {{ ref('rpt_tie_out') }}
     where not is_tied and kind <> 'customers'
+
+    union all
+    -- Said once for each ledger; nobody is held for it.
+    select
+        'tie_out_not_compared', 'warning', source, level, source, kind,
+        case kind
+            when 'not_compared' then 'its own report of the day could not be read, so nothing was compared with it'
+            else 'it has no customer and owes nothing: there is nothing to compare'
+        end, null, url
+    from {{ ref('rpt_tie_out') }}
+    where level = 'ledger' and is_tied is null
+
+    union all
+    select
+        'tie_out_revalued', 'info', source, level, coalesce(customer_id, source), kind,
+        'the ledger values it at the rate of the report; in its own currency it agrees', difference, url
+    from {{ ref('rpt_tie_out') }}
+    where level = 'customer' and kind = 'revaluation'
 
     union all
     select

@@ -24,6 +24,7 @@ from pipelines.vendors.hubspot.sandbox_values import Refused, kind_of
 
 TOKEN = "sandbox-hubspot-token"
 DAILY_CALLS = 650_000
+METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 TEN_SECONDLY = next(limit for limit in CARD.limits if limit.name == "ten_secondly_rolling")
 
 Work = Callable[[dict[str, str], Query], Answer]
@@ -85,6 +86,7 @@ class Sandbox:
             (objects, "/search", "POST", lambda p, q: state.search(kind(p), q.body)),
             (objects, "", "GET", lambda p, q: state.page(kind(p), q)),
             (objects, "/batch/{verb}", "POST", lambda p, q: state.batch(kind(p), p["verb"], q)),
+            (objects, "/merge", "POST", lambda p, q: state.merge(kind(p), q.body)),
             (objects, "", "POST", lambda p, q: state.create(kind(p), q.body)),
             (record, "", "GET", lambda p, q: state.read(kind(p), p["id"], q)),
             (record, "", "PATCH", lambda p, q: state.update(kind(p), p["id"], q.body)),
@@ -94,21 +96,26 @@ class Sandbox:
             (linked, "/default/{other}/{to}", "PUT", lambda p, q: state.associate(*_pair(p))),
             (linked, "/{other}/{to}", "DELETE", lambda p, q: state.dissociate(*_pair(p))),
             (owners, "", "GET", lambda p, q: state.owner_list(q)),
+            (owners, "/", "GET", lambda p, q: state.owner_list(q)),  # as the official client writes it
             (owners, "/{id}", "GET", lambda p, q: state.owner(p["id"])),
             (pipelines, "", "GET", lambda p, q: state.pipeline_list(kind(p))),
+            (pipelines, "/{id}", "GET", lambda p, q: state.pipeline(kind(p), p["id"])),
+            (pipelines, "/{id}/stages", "GET", lambda p, q: state.stage_list(kind(p), p["id"])),
             (properties, "/groups", "GET", lambda p, q: state.group_list(kind(p))),
             (properties, "/groups", "POST", lambda p, q: state.create_group(kind(p), q.body)),
             (properties, "/batch/create", "POST", lambda p, q: state.create_properties(kind(p), q)),
             (properties, "", "GET", lambda p, q: state.property_list(kind(p))),
             (properties, "", "POST", lambda p, q: state.create_property(kind(p), q.body)),
             (properties, "/{name}", "GET", lambda p, q: state.property_named(kind(p), p["name"])),
+            (properties, "/{name}", "PATCH", lambda p, q: state.update_property(kind(p), p["name"], q.body)),
             (money, "/exchange-rates/current", "GET", lambda p, q: (200, {"results": state.portal.rates})),
             (money, "/company-currency", "GET", lambda p, q: (200, state.portal.home)),
         ]
-        return [
+        served = [
             Route(prefix + path, self._endpoint(work, path == "/search"), methods=[method])
             for prefixes, path, method, work in table for prefix in prefixes
         ]  # fmt: skip
+        return [*served, Route("/{path:path}", self._endpoint(_not_served, False), methods=METHODS)]
 
     def _endpoint(self, work: Work, search: bool) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
@@ -150,6 +157,10 @@ class Sandbox:
             return Response(None, 204, headers)
         headers["Content-Type"] = "application/json;charset=utf-8"
         return Response(orjson.dumps(body), status, headers)
+
+
+def _not_served(path: Mapping[str, str], query: Query) -> Answer:
+    raise Refused(404, f"/{path['path']} with this method is not served by the sandbox", "OBJECT_NOT_FOUND")
 
 
 def _kinds(path: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -131,13 +132,26 @@ def deal_values(world: World, deal: Deal) -> dict[str, str | None]:
 
 
 def line_item_values(line: DealLine) -> dict[str, str | None]:
+    """A line item; of a recurring one quantity, discount and amount are those of one billing period, and a line without an
+    end has no number of payments (HubSpot's default line item properties; see stg_hubspot__deal_lines)."""
+    periods = line.periods or 1 if line.frequency else 1
+    quantity, discount, amount = (each(number, periods) for number in (line.quantity, line.discount, line.amount))
     return {
-        "hs_sku": line.sku, "name": line.name, "quantity": plain(line.quantity), "price": plain(line.unit_price),
-        "hs_total_discount": plain(line.discount), "amount": plain(line.amount),
+        "hs_sku": line.sku, "name": line.name, "quantity": plain(quantity), "price": plain(line.unit_price),
+        "hs_total_discount": plain(discount), "amount": plain(amount),
+        "hs_tcv": None if line.open_ended else plain(line.amount),
         "hs_line_item_currency_code": line.currency, "recurringbillingfrequency": line.frequency,
         "hs_recurring_billing_start_date": line.start and line.start.isoformat(),
-        "hs_recurring_billing_number_of_payments": plain(line.periods),
+        "hs_recurring_billing_number_of_payments": None if line.open_ended else plain(line.periods),
     }  # fmt: skip
+
+
+def each(total: Decimal, periods: int) -> Decimal:
+    """One period's share of a total. ValueError where it has none in whole millionths: HubSpot could not say such a line."""
+    share = (total / periods).quantize(Decimal("0.000001"))
+    if share * periods != total:
+        raise ValueError(f"{total} over {periods} periods has no exact share; sell a quantity that is a multiple of the periods")
+    return share.normalize() if share else share
 
 
 def system_values(kind: str, record_id: str, created: str, updated: str) -> Values:

@@ -62,6 +62,7 @@ class Table:
         self.records: dict[int, Record] = {}
         self.live: list[int] = []
         self.archived: list[int] = []
+        self.merged: dict[int, int] = {}
         self.generation = 0
         self._lag = lag_seconds
         # Records of which the index does not know the newest version yet: (second from which it shows, version).
@@ -85,7 +86,12 @@ class Table:
     def any(self, record_id: Any) -> Record | None:
         """The record with this id, live or archived."""
         text = str(record_id)
-        return self.records.get(int(text)) if text.isascii() and text.isdigit() else None
+        if not (text.isascii() and text.isdigit()):
+            return None
+        number = int(text)
+        while number in self.merged:
+            number = self.merged[number]
+        return self.records.get(number)
 
     def write(self, record: Record, seconds: float | None) -> None:
         """Keeps a new version. `seconds` is now; search goes on with the old version for the lag; None: at once."""

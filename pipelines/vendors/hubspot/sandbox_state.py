@@ -47,6 +47,7 @@ from pipelines.vendors.hubspot.sandbox_values import (
     Values,
     binary_expansion,
     clean,
+    kept,
     kind_of,
     parse_property,
     plain,
@@ -223,6 +224,7 @@ class HubSpotState:
         page = [table.records[number] for number in numbers[start : start + limit]]
         results = [record.shown(names) for record in page]
         self._show_associations(kind, query, page, results)
+        self._show_history(query, page, results)
         body: dict[str, Any] = {"results": results}
         if start + limit < len(numbers):
             last = str(page[-1].number)
@@ -230,7 +232,7 @@ class HubSpotState:
         return 200, body
 
     def _show_associations(self, kind: str, query: Query, page: Iterable[Record], results: Iterable[dict]) -> None:
-        for name in query.list_of("associations") or []:
+        for name in filter(kept, query.list_of("associations") or []):
             other = kind_of(name)
             text = f"{SINGULAR[kind]}_to_{SINGULAR[other]}".lower()
             for record, shown in zip(page, results, strict=True):
@@ -248,7 +250,17 @@ class HubSpotState:
             raise Refused(404, "resource not found", "OBJECT_NOT_FOUND")
         shown = record.shown(self.names(kind, query.list_of("properties")))
         self._show_associations(kind, query, [record], [shown])
+        self._show_history(query, [record], [shown])
         return 200, shown
+
+    def _show_history(self, query: Query, records: Iterable[Record], results: Iterable[dict]) -> None:
+        """The versions of the properties asked for; the sandbox keeps only the newest one of each."""
+        names = query.list_of("propertiesWithHistory") or []
+        for record, shown in zip(records, results, strict=True) if names else ():
+            shown["propertiesWithHistory"] = {
+                name: [{"value": record.values[name], "timestamp": record.updated, "sourceType": "INTEGRATION"}]
+                for name in names if name in record.values
+            }  # fmt: skip
 
     def search(self, kind: str, body: Mapping[str, Any]) -> Answer:
         """A page of what the filters find in the index, which lags behind writes; never an archived record."""
@@ -386,6 +398,30 @@ class HubSpotState:
         if record.archived is None:
             self.tables[kind].archive(record.number, stamp(to_ms(self.clock.now())))
         return 204, None
+
+    def merge(self, kind: str, body: Mapping[str, Any]) -> Answer:
+        """One new record in place of two: the primary one's values first, both former ids in hs_merged_object_ids, all that
+        either was linked to (https://developers.hubspot.com/changelog/updated-merge-functionality-for-contacts-and-companies)."""
+        table = self.tables[kind]
+        primary, other = (table.find(body.get(name)) for name in ("primaryObjectId", "objectIdToMerge"))
+        if primary is None or other is None or primary is other:
+            raise Refused(404, "resource not found", "OBJECT_NOT_FOUND")
+        before = (primary.values.get("hs_merged_object_ids"), other.values.get("hs_merged_object_ids"))
+        ids = ";".join(filter(None, (*before, str(primary.number), str(other.number))))
+        values = {**other.values, **{name: value for name, value in primary.values.items() if value != CLEARED}}
+        shown = self._new(kind, {**values, "hs_object_id": str(self._next_id), "hs_merged_object_ids": ids}, [])
+        merged = int(shown["id"])
+        for record in (primary, other):
+            for end in KINDS:
+                for number, types in dict(self.links.of(kind, end, record.number)).items():
+                    self.links.drop(kind, end, record.number, number)
+                    for type_id in types:
+                        self.links.restore(type_id, merged, number)
+            table.archive(record.number, stamp(to_ms(self.clock.now())))
+            # A merged record is not in the archive: its id answers with the record that it lives on in.
+            table.archived.remove(record.number)
+            table.merged[record.number] = merged
+        return 200, shown
 
     def archive_some(self, kind: str, record_id: str | None) -> None:
         """Archives a record as a person would: the named one, or the first."""
@@ -584,6 +620,18 @@ class HubSpotState:
                 results.append(made.shown())
         return self._partial(201, results, errors, query.fault)
 
+    def update_property(self, kind: str, name: str, body: Mapping[str, Any]) -> Answer:
+        """Changes the label, description, group or options of a definition; its name and type stay."""
+        known = self.properties[kind].get(name)
+        if known is None:
+            raise Refused(404, f'Property "{name}" does not exist', "OBJECT_NOT_FOUND")
+        if not known.custom:
+            raise Refused(400, f"Property '{name}' is defined by HubSpot; its definition is read-only")
+        asked = {**known.shown(), **body, "name": name}
+        made = parse_property(asked, self.groups[kind])
+        self.properties[kind][name] = made
+        return 200, made.shown()
+
     def group_list(self, kind: str) -> Answer:
         return 200, {"results": list(self.groups[kind].values())}
 
@@ -613,6 +661,15 @@ class HubSpotState:
 
     def pipeline_list(self, kind: str) -> Answer:
         return 200, {"results": self.portal.pipelines if kind == "deals" else []}
+
+    def pipeline(self, kind: str, pipeline_id: str) -> Answer:
+        for pipeline in self.portal.pipelines if kind == "deals" else ():
+            if pipeline["id"] == pipeline_id:
+                return 200, pipeline
+        raise Refused(404, "resource not found", "OBJECT_NOT_FOUND")
+
+    def stage_list(self, kind: str, pipeline_id: str) -> Answer:
+        return 200, {"results": self.pipeline(kind, pipeline_id)[1]["stages"]}
 
     def owner(self, owner_id: str) -> Answer:
         for owner in self.portal.owners:

@@ -63,6 +63,8 @@ _STANDARD: dict[str, dict[str, str]] = {
         "discount": "number", "hs_total_discount": "number", "amount": "number",
         "hs_line_item_currency_code": "enumeration", "recurringbillingfrequency": "enumeration",
         "hs_recurring_billing_start_date": "date", "hs_recurring_billing_number_of_payments": "number",
+        "hs_recurring_billing_end_date": "date", "hs_recurring_billing_period": "string",
+        "hs_billing_start_delay_months": "number", "hs_billing_start_delay_days": "number", "hs_tcv": "number",
         "hs_product_id": "number",
     },
     "tasks": {
@@ -84,6 +86,7 @@ _OPTIONS = {
     "dealtype": ("newbusiness", "existingbusiness"),
     "recurringbillingfrequency": (
         "weekly", "biweekly", "monthly", "quarterly", "per_six_months", "annually", "per_two_years", "per_three_years",
+        "per_four_years", "per_five_years",
     ),
     "hs_task_status": ("NOT_STARTED", "IN_PROGRESS", "WAITING", "COMPLETED", "DEFERRED"),
     "hs_task_priority": ("NONE", "LOW", "MEDIUM", "HIGH"),
@@ -94,6 +97,7 @@ _EXTERNAL = ("hubspot_owner_id", "pipeline", "dealstage", "deal_currency_code", 
 _READ_ONLY = (
     "hs_object_id", "createdate", "hs_createdate", "hs_lastmodifieddate", "lastmodifieddate", "hs_is_closed",
     "hs_is_closed_won", "amount_in_home_currency", "hs_merged_object_ids", "hs_parent_company_id", "hs_total_discount",
+    "hs_tcv",
 )  # fmt: skip
 _FIELD_TYPES = {
     "string": ("text", "textarea", "phonenumber", "html", "file", "calculation_equation"),
@@ -122,12 +126,25 @@ class Invalid(ValueError):
         self.code = code
 
 
+# Objects of HubSpot's that this sandbox keeps no records of: nothing is associated with them.
+_ELSEWHERE = {
+    "tickets", "products", "quotes", "calls", "emails", "meetings", "invoices", "orders", "carts", "subscriptions", "discounts", "fees",
+    "taxes", "leads", "communications", "postal_mail", "feedback_submissions", "commerce_payments",
+}  # fmt: skip
+
+
+def kept(name: str) -> bool:
+    """False for an object that HubSpot has and the sandbox does not; Refused for one that neither has."""
+    return name.lower() not in _ELSEWHERE and bool(kind_of(name))
+
+
 def kind_of(name: str) -> str:
     """The object that a path names: in any case, singular, plural or by its type id."""
     lower = name.lower()
     kind = _ALIASES.get(lower, lower)
     if kind not in KINDS:
-        raise Refused(400, f"Unable to infer object type from: {name}")
+        where = "; it is not served by the sandbox" if lower in _ELSEWHERE else ""
+        raise Refused(400, f"Unable to infer object type from: {name}{where}")
     return kind
 
 

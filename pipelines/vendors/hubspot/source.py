@@ -9,6 +9,8 @@ Source: https://developers.hubspot.com/docs/api-reference/search/guide
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,56 +18,42 @@ from typing import Any
 import dlt
 
 from pipelines.http import Api, ApiError, Bearer, RetryPolicy, limits_in_force
-from pipelines.landing import Fields, Job, Table, chunks, deletion, resource, row
+from pipelines.landing import Job, Table, chunks, deletion, resource
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
+from pipelines.vendors.hubspot.source_check import check
+from pipelines.vendors.hubspot.source_links import COMPARED, changed_associations, deal_associations
+from pipelines.vendors.hubspot.source_rows import (
+    TABLES,
+    Row,
+    company_row,
+    contact_row,
+    deal_row,
+    field,
+    home_currency_row,
+    line_item_row,
+    owner_row,
+    rate_row,
+    stage_row,
+)
+
+__all__ = ["TABLES", "check", "connect", "source"]
 
 # No portal has more pages of one object than this; a vendor that repeats itself for ever is stopped here.
 MAX_PAGES = 100_000
 # How often a page that brings nothing new is asked for again before the night gives up.
 MAX_REPEATS = 3
-# The label of a deal's primary company (associations v4, HUBSPOT_DEFINED).
-PRIMARY_COMPANY_TYPE = 5
 
-Row = dict[str, Any]
 Pages = Iterator[tuple[str, list[Row]]]
 
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        Table("companies", {
-            "id": "text", "name": "text", "domain": "text", "billing_email": "text", "address": "text", "city": "text",
-            "state": "text", "zip": "text", "country": "text", "owner_id": "text", "parent_id": "text",
-            "customer_ids": "text", "url": "text", "modified_at": "timestamp",
-        }),
-        Table("contacts", {
-            "id": "text", "email": "text", "first_name": "text", "last_name": "text", "company_id": "text",
-            "modified_at": "timestamp",
-        }),
-        Table("owners", {"id": "text", "email": "text", "first_name": "text", "last_name": "text", "modified_at": "timestamp"}),
-        Table("deal_stages", {
-            "id": "text", "pipeline_id": "text", "pipeline_label": "text", "label": "text", "is_closed": "flag",
-            "probability": "share", "display_order": "integer",
-        }),
-        Table("deals", {
-            "id": "text", "name": "text", "pipeline_id": "text", "stage_id": "text", "amount": "money", "currency": "text",
-            "home_amount": "money", "close_date": "date", "probability": "share", "is_won": "flag", "is_closed": "flag",
-            "owner_id": "text", "deal_type": "text", "payment_terms": "text", "contract_start": "date",
-            "contract_end": "date", "invoice_numbers": "text", "url": "text", "modified_at": "timestamp",
-        }),
-        Table("deal_companies", {"deal_id": "text", "company_id": "text", "is_primary": "flag"}),
-        Table("deal_line_items", {"deal_id": "text", "line_item_id": "text"}),
-        Table("line_items", {
-            "id": "text", "sku": "text", "name": "text", "quantity": "quantity", "unit_price": "money", "discount": "money",
-            "amount": "money", "currency": "text", "billing_frequency": "text", "billing_start": "date",
-            "billing_periods": "integer", "modified_at": "timestamp",
-        }),
-        Table("exchange_rates", {
-            "id": "text", "from_currency": "text", "to_currency": "text", "rate": "rate", "effective_at": "timestamp",
-        }),
-        Table("company_currency", {"id": "text", "currency": "text"}),
-    )
-}
+@dataclass
+class Night:
+    """What one night's reading learned that later objects ask for: deals read, and stages known and used, each as
+    (pipeline id, stage id)."""
+
+    deals: set[str] = dataclass_field(default_factory=set)
+    stages: set[tuple[str, str]] = dataclass_field(default_factory=set)
+    used: set[tuple[str | None, str | None]] = dataclass_field(default_factory=set)
 
 
 def connect(settings: Settings, tokens: Any = None) -> Api:
@@ -97,14 +85,17 @@ def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> in
 @dlt.source(name="hubspot")
 def source(job: Job) -> list[Any]:
     """The night's changes of every object that the canonical contract needs, as dlt resources."""
+    night = Night()
     return [
         resource(job, "companies", [TABLES["companies"]], companies(job)),
         resource(job, "contacts", [TABLES["contacts"]], contacts(job)),
         resource(job, "owners", [TABLES["owners"]], owners(job)),
-        resource(job, "deal_stages", [TABLES["deal_stages"]], deal_stages(job)),
-        resource(job, "deals", [TABLES[name] for name in ("deals", "deal_companies", "deal_line_items")], deals(job)),
+        resource(job, "deal_stages", [TABLES["deal_stages"]], deal_stages(job, night)),
+        resource(job, "deals", [TABLES[name] for name in ("deals", *COMPARED)], deals(job, night)),
         resource(job, "line_items", [TABLES["line_items"]], line_items(job)),
         resource(job, "currencies", [TABLES[name] for name in ("exchange_rates", "company_currency")], currencies(job)),
+        resource(job, "new_deal_stages", [TABLES["deal_stages"]], new_deal_stages(job, night)),
+        resource(job, "changed_associations", [TABLES[name] for name in COMPARED], changed_associations(job, night.deals)),
     ]
 
 
@@ -132,12 +123,24 @@ def owners(job: Job) -> Pages:
             yield "owners", [owner_row(record) for record in page]
 
 
-def deal_stages(job: Job) -> Pages:
-    pipelines = job.api.get(f"crm/pipelines/{VERSION}/deals", label="pipelines").json["results"]
-    yield "deal_stages", [stage_row(pipeline, stage) for pipeline in pipelines for stage in pipeline["stages"]]
+def deal_stages(job: Job, night: Night | None = None) -> Pages:
+    answer = job.api.get(f"crm/pipelines/{VERSION}/deals", label="pipelines").json
+    rows = [
+        stage_row(pipeline, stage)
+        for pipeline in field(answer, "results", "deal pipelines") for stage in field(pipeline, "stages", "deal pipelines")
+    ]
+    if night:
+        night.stages |= {(row["pipeline_id"], row["id"]) for row in rows}
+    yield "deal_stages", rows
 
 
-def deals(job: Job) -> Pages:
+def new_deal_stages(job: Job, night: Night) -> Pages:
+    """The pipelines once more where a deal stands in a stage that they did not have: it was made while the deals were read."""
+    if night.used - night.stages:
+        yield from deal_stages(job, night)
+
+
+def deals(job: Job, night: Night | None = None) -> Pages:
     """Changed deals with their companies and line items: search has no associations, so these are read in batches."""
     options = job.settings.values[CARD.slug]
     properties = ["dealname", "pipeline", "dealstage", "amount", "deal_currency_code", "amount_in_home_currency", "closedate",
@@ -149,21 +152,27 @@ def deals(job: Job) -> Pages:
     for page in changed(job, "deals", filter(None, properties), "hs_lastmodifieddate", waiting):
         waiting += page
         if len(waiting) >= CARD.page_sizes["associations"] or not page:
-            yield from with_associations(job, waiting, options)
+            yield from with_associations(job, waiting, options, night or Night())
             waiting.clear()
     yield from archived(job, "deals")
 
 
-def with_associations(job: Job, records: Sequence[Row], options: Mapping[str, Any]) -> Pages:
+def with_associations(job: Job, records: Sequence[Row], options: Mapping[str, Any],
+                      night: Night) -> Pages:
     """Deals with their companies and line items. The associations come first: they may be what the calls do not suffice for."""
     for group in chunks([record["id"] for record in records], CARD.page_sizes["associations"]):
         yield from deal_associations(job.api, group)
-    yield "deals", [deal_row(record, job, options) for record in records] + merged(records, TABLES["deals"])
+    rows = [deal_row(record, job, options) for record in records]
+    night.deals |= {row["id"] for row in rows}
+    night.used |= {(row["pipeline_id"], row["stage_id"]) for row in rows}
+    yield "deals", rows + merged(records, TABLES["deals"])
 
 
 def line_items(job: Job) -> Pages:
     properties = ["hs_sku", "name", "quantity", "price", "hs_total_discount", "amount", "hs_line_item_currency_code",
-                  "recurringbillingfrequency", "hs_recurring_billing_start_date", "hs_recurring_billing_number_of_payments"]
+                  "recurringbillingfrequency", "hs_recurring_billing_start_date", "hs_recurring_billing_number_of_payments",
+                  "hs_recurring_billing_end_date", "hs_recurring_billing_period", "hs_billing_start_delay_months",
+                  "hs_billing_start_delay_days", "hs_tcv"]
     for page in changed(job, "line_items", properties, "hs_lastmodifieddate"):
         yield "line_items", [line_item_row(record, job) for record in page]
     yield from archived(job, "line_items")
@@ -174,9 +183,10 @@ def currencies(job: Job) -> Pages:
     there is only one).
     Source: https://developers.hubspot.com/docs/api-reference/latest/account/settings/multicurrency/get-company-currency"""
     home = job.api.get(f"settings/currencies/{VERSION}/company-currency", label="currencies").json
-    yield "company_currency", [row(Fields(home), id="home", currency=home["id"])]
+    yield "company_currency", [home_currency_row(home)]
     try:
-        rates = job.api.get(f"settings/currencies/{VERSION}/exchange-rates/current", label="currencies").json["results"]
+        answer = job.api.get(f"settings/currencies/{VERSION}/exchange-rates/current", label="currencies").json
+        rates = field(answer, "results", "exchange rates")
     except ApiError as error:
         if error.status != 404:
             raise
@@ -213,11 +223,16 @@ def searched(api: Api, kind: str, since: str | None, last: int, names: Sequence[
     for _ in range(MAX_PAGES):
         response = api.post(f"crm/objects/{VERSION}/{kind}/search", search_body(since, last, names), safe=True, label=kind)
         # A page may hold a record twice; counted twice, it would make the last page look complete too early.
-        results = list({record["id"]: record for record in response.json["results"]}.values())
+        found = field(response.json, "results", f"the search of {kind}")
+        results = list({field(record, "id", kind): record for record in found}.values())
         yield results, response.headers.get("Date")
         newest = max((int(record["id"]) for record in results), default=last)
-        if response.json["total"] <= len(results) and newest >= last:
+        total = field(response.json, "total", f"the search of {kind}")
+        if total <= len(results) and newest >= last:
             return
+        ids = [int(record["id"]) for record in results]
+        if ids != sorted(ids):  # the next page would begin above ids that never came
+            raise RuntimeError(f"hubspot: search of {kind} did not sort by id (after id {last}); run again later")
         repeats = repeats + 1 if newest <= last else 0
         if repeats > MAX_REPEATS:
             raise RuntimeError(f"hubspot: search of {kind} returned nothing above id {last} {repeats} times; run again later")
@@ -226,16 +241,21 @@ def searched(api: Api, kind: str, since: str | None, last: int, names: Sequence[
 
 
 def search_body(since: str | None, last: int, properties: Sequence[str]) -> Row:
-    """The search for records with an id above `last`, whose modified property (the last one) is `since` or later."""
+    """The search for records with an id above `last`, whose modified property (the last one) is `since` or later.
+
+    HubSpot's schema wants sorts as texts (a property's name sorts ascending) and `after` on the first page too:
+    PublicObjectSearchRequest of its specification and official client.
+    """
     filters = [{"propertyName": "hs_object_id", "operator": "GT", "value": str(last)}]
     if since:
         stamp = str(int(datetime.fromisoformat(since).timestamp() * 1000))
         filters.append({"propertyName": properties[-1], "operator": "GTE", "value": stamp})
     return {
         "filterGroups": [{"filters": filters}],
-        "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-        "properties": properties,
+        "sorts": ["hs_object_id"],
+        "properties": list(properties),
         "limit": CARD.page_sizes["search"],
+        "after": "0",
     }
 
 
@@ -252,7 +272,7 @@ def listed(api: Api, path: str, params: Mapping[str, Any], label: str) -> Iterat
     after: Any = None
     for _ in range(MAX_PAGES):
         body = api.get(path, {**params, **({"after": after} if after else {})}, label=label).json
-        yield body["results"]
+        yield field(body, "results", label)
         following = body.get("paging", {}).get("next", {}).get("after")
         if not following:
             return
@@ -273,7 +293,7 @@ def archived(job: Job, kind: str) -> Pages:
     known = job.known_ids(kind) if since else set()
     params = {"limit": CARD.page_sizes["list"], "archived": "true", "properties": "hs_object_id"}
     for page in listed(job.api, f"crm/objects/{VERSION}/{kind}", params, f"{kind} archived"):
-        stamps = [(record["id"], record.get("archivedAt") or "") for record in page]
+        stamps = [(field(record, "id", f"{kind} archived"), record.get("archivedAt") or "") for record in page]
         newest = max([newest, *(stamp for _, stamp in stamps)])
         fresh = dict.fromkeys(record_id for record_id, stamp in stamps
                               if stamp > since or ((stamp >= early or not stamp) and record_id in known))
@@ -294,195 +314,6 @@ def merged(page: Sequence[Row], table: Table) -> list[Row]:
     return [
         deletion(table, old)
         for record in page
-        for old in (record["properties"].get("hs_merged_object_ids") or "").split(";")
+        for old in (field(record, "properties", table.name).get("hs_merged_object_ids") or "").split(";")
         if old and old != record["id"]
     ]
-
-
-def deal_associations(api: Api, deal_ids: Sequence[str]) -> Pages:
-    """All companies and line items of up to 1,000 deals. A deal without any gets one row with a null."""
-    found = associations(api, "companies", deal_ids)
-    rows = []
-    for deal_id in deal_ids:
-        primary = {str(to["toObjectId"]): any(t["typeId"] == PRIMARY_COMPANY_TYPE for t in to["associationTypes"])
-                   for to in found.get(deal_id, [])}
-        rows += [{"deal_id": deal_id, "company_id": company, "is_primary": flag} for company, flag in primary.items()]
-        rows += [] if primary else [{"deal_id": deal_id, "company_id": None, "is_primary": False}]
-    yield "deal_companies", rows
-    found = associations(api, "line_items", deal_ids)
-    yield "deal_line_items", [
-        {"deal_id": deal_id, "line_item_id": item}
-        for deal_id in deal_ids
-        for item in dict.fromkeys(str(to["toObjectId"]) for to in found.get(deal_id, [])) or [None]
-    ]
-
-
-def associations(api: Api, to_kind: str, deal_ids: Sequence[str]) -> dict[str, list[Row]]:
-    """{deal id: its associated records}, following the paging of deals with more than 500."""
-    found: dict[str, list[Row]] = {}
-    inputs: list[Row] = [{"id": deal_id} for deal_id in deal_ids]
-    for _ in range(MAX_PAGES):
-        following: list[Row] = []
-        for group in chunks(inputs, CARD.page_sizes["associations"]):
-            path = f"crm/associations/{VERSION}/deals/{to_kind}/batch/read"
-            body = api.post(path, {"inputs": list(group)}, safe=True, label=f"deals to {to_kind}").json
-            _check_association_errors(body, to_kind)
-            for result in body["results"]:
-                found.setdefault(str(result["from"]["id"]), []).extend(result["to"])
-                after = result.get("paging", {}).get("next", {}).get("after")
-                following += [{"id": result["from"]["id"], "after": after}] if after else []
-        if not following:
-            return found
-        inputs = following
-    raise RuntimeError(f"hubspot: associations of deals to {to_kind} do not end; run again later")
-
-
-def _check_association_errors(body: Row, to_kind: str) -> None:
-    """A deal without associations, or archived since the search, is an answer; any other error is not."""
-    for error in body.get("errors") or []:
-        if error.get("subCategory") != "crm.associations.NO_ASSOCIATIONS_FOUND" and error.get("category") != "OBJECT_NOT_FOUND":
-            raise RuntimeError(f"hubspot: associations of deals to {to_kind}: {error.get('message')}; run again later")
-
-
-def company_row(record: Row, options: Mapping[str, Any]) -> Row:
-    """A company as its raw row."""
-    fields = Fields(record["properties"])
-    return row(
-        fields, id=record["id"], name=fields.text("name"), domain=fields.text("domain"),
-        billing_email=fields.text(options["billing_email_property"]), address=fields.text("address"),
-        city=fields.text("city"), state=fields.text("state"), zip=fields.text("zip"), country=fields.text("country"),
-        owner_id=fields.text("hubspot_owner_id"), parent_id=fields.text("hs_parent_company_id"),
-        customer_ids=fields.text("crossfoot_customer_ids"), url=url(options, "0-2", record["id"]),
-        modified_at=fields.timestamp("hs_lastmodifieddate"),
-    )
-
-
-def contact_row(record: Row) -> Row:
-    """A contact as its raw row."""
-    fields = Fields(record["properties"])
-    return row(
-        fields, id=record["id"], email=fields.text("email"), first_name=fields.text("firstname"),
-        last_name=fields.text("lastname"), company_id=fields.text("associatedcompanyid"),
-        modified_at=fields.timestamp("lastmodifieddate"),
-    )
-
-
-def owner_row(record: Row) -> Row:
-    """An owner as its raw row; an archived owner keeps its name, since old records still carry it."""
-    fields = Fields(record)
-    return row(
-        fields, id=str(record["id"]), email=fields.text("email"), first_name=fields.text("firstName"),
-        last_name=fields.text("lastName"), modified_at=fields.timestamp("updatedAt"),
-    )
-
-
-def stage_row(pipeline: Row, stage: Row) -> Row:
-    """A pipeline's stage as its raw row; isClosed and probability are texts inside `metadata`."""
-    fields = Fields(stage["metadata"])
-    return row(
-        fields, id=stage["id"], pipeline_id=pipeline["id"], pipeline_label=pipeline["label"], label=stage["label"],
-        is_closed=fields.flag("isClosed"), probability=fields.number("probability", "share"),
-        display_order=stage["displayOrder"],
-    )
-
-
-def deal_row(record: Row, job: Job, options: Mapping[str, Any]) -> Row:
-    """A deal as its raw row; the close date is the day in the company's time zone."""
-    fields = Fields(record["properties"])
-    return row(
-        fields, id=record["id"], name=fields.text("dealname"), pipeline_id=fields.text("pipeline"),
-        stage_id=fields.text("dealstage"), amount=fields.number("amount"), currency=fields.text("deal_currency_code"),
-        home_amount=fields.number("amount_in_home_currency"), close_date=fields.date("closedate", job.settings.zone),
-        probability=fields.number("hs_deal_stage_probability", "share"), is_won=fields.flag("hs_is_closed_won"),
-        is_closed=fields.flag("hs_is_closed"), owner_id=fields.text("hubspot_owner_id"), deal_type=fields.text("dealtype"),
-        payment_terms=fields.text(options["payment_terms_property"]),
-        contract_start=fields.date(options["contract_start_property"]),
-        contract_end=fields.date(options["contract_end_property"]),
-        invoice_numbers=fields.text(options["invoice_numbers_property"]), url=url(options, "0-3", record["id"]),
-        modified_at=fields.timestamp("hs_lastmodifieddate"),
-    )
-
-
-def line_item_row(record: Row, job: Job) -> Row:
-    """A deal's line item as its raw row; `amount` is the line's net after discount."""
-    fields = Fields(record["properties"])
-    return row(
-        fields, id=record["id"], sku=fields.text("hs_sku"), name=fields.text("name"),
-        quantity=fields.number("quantity", "quantity"), unit_price=fields.number("price"),
-        discount=fields.number("hs_total_discount"), amount=fields.number("amount"),
-        currency=fields.text("hs_line_item_currency_code"), billing_frequency=fields.text("recurringbillingfrequency"),
-        billing_start=fields.date("hs_recurring_billing_start_date"),
-        billing_periods=fields.integer("hs_recurring_billing_number_of_payments"),
-        modified_at=fields.timestamp("hs_lastmodifieddate"),
-    )
-
-
-def rate_row(rate: Row) -> Row:
-    """A current exchange rate as its raw row: units of `to_currency` for one of `from_currency`."""
-    fields = Fields(rate)
-    start, end = rate["fromCurrencyCode"], rate["toCurrencyCode"]
-    return row(
-        fields, id=f"{start}>{end}", from_currency=start, to_currency=end, rate=fields.number("conversionRate", "rate"),
-        effective_at=fields.timestamp("effectiveAt"),
-    )
-
-
-def url(options: Mapping[str, Any], kind: str, record_id: str) -> str | None:
-    """The record's page in HubSpot, where the portal's number is configured."""
-    portal = options["portal_id"]
-    return f"https://app.hubspot.com/contacts/{portal}/record/{kind}/{record_id}" if portal else None
-
-
-def check(api: Api, settings: Settings) -> list[str]:
-    """What keeps this vendor from being read and written, one sentence with its fix for each; empty: nothing.
-
-    A scope for writing shows by a batch without inputs, which changes nothing.
-    """
-    asked = {scope: lambda path=path: api.get(path, {"limit": 1}, label="doctor") for scope, path in _SCOPES.items()}
-    if settings.get("writeback", "mode") != "off":
-        asked |= {scope: lambda path=path: api.post(path, {"inputs": []}, label="doctor") for scope, path in _WRITE_SCOPES.items()}
-    problems = []
-    for scope, ask in asked.items():
-        try:
-            ask()
-        except ApiError as error:
-            if error.status == 401:
-                return [str(error)]
-            if error.status == 403:
-                problems.append(f"{error.request} answered 403; give the token the scope {scope}")
-            elif error.status != 400 or scope in _SCOPES:  # a batch without inputs may be refused as such
-                problems.append(str(error))
-    return problems or _missing_properties(api, settings)
-
-
-_SCOPES = {
-    "crm.objects.companies.read": f"crm/objects/{VERSION}/companies",
-    "crm.objects.contacts.read": f"crm/objects/{VERSION}/contacts",
-    "crm.objects.deals.read": f"crm/objects/{VERSION}/deals",
-    "crm.objects.line_items.read": f"crm/objects/{VERSION}/line_items",
-    "crm.objects.owners.read": f"crm/owners/{VERSION}",
-    "settings.currencies.read": f"settings/currencies/{VERSION}/company-currency",
-}
-
-
-_WRITE_SCOPES = {
-    "crm.objects.companies.write": f"crm/objects/{VERSION}/companies/batch/update",
-    "crm.objects.deals.write": f"crm/objects/{VERSION}/deals/batch/update",
-    "crm.objects.contacts.write": f"crm/objects/{VERSION}/tasks/batch/update",
-    "crm.schemas.companies.write": f"crm/properties/{VERSION}/companies/batch/create",
-    "crm.schemas.deals.write": f"crm/properties/{VERSION}/deals/batch/create",
-}
-
-
-def _missing_properties(api: Api, settings: Settings) -> list[str]:
-    """Configured properties that the portal does not have: their values would silently stay empty."""
-    wanted = {"companies": ["billing_email"], "deals": ["invoice_numbers", "payment_terms", "contract_start", "contract_end"]}
-    problems = []
-    for kind, keys in wanted.items():
-        known = {item["name"] for item in api.get(f"crm/properties/{VERSION}/{kind}", label="doctor").json["results"]}
-        for key in keys:
-            name = settings.get(CARD.slug, f"{key}_property")
-            if name and name not in known:
-                problems.append(f"hubspot: {kind} have no property {name!r}; create it, or name another in "
-                                f"[hubspot] {key}_property (\"\" when there is none)")
-    return problems

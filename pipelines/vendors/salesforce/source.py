@@ -23,6 +23,7 @@ from pipelines.landing import Fields, Job, deletion, resource, row
 from pipelines.oauth import ClientCredentials, JwtBearer
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors.salesforce import CARD, VERSION
+from pipelines.vendors.salesforce.refusals import REMEDIES, later, spent
 from pipelines.vendors.salesforce.source_query import (
     DATA,
     askable,
@@ -89,12 +90,7 @@ def connect(settings: Settings, tokens: Any = None) -> Api:
         )
     return Api(
         base, vendor=CARD.slug, auth=auth, limits=limits_in_force(settings, CARD.limits), retry=retry, spent=spent,
-        remedies={
-            401: "check the app's user and its session policy",
-            403: "give the app's user the permission \"API Enabled\" and access to the object",
-            404: "check [salesforce] instance_url and that the app's user may see the object (`crossfoot doctor`)",
-            410: f"the org no longer answers API version {VERSION}; update Crossfoot",
-        },
+        later=later, remedies=REMEDIES | {410: f"the org no longer answers API version {VERSION}; update Crossfoot"},
     )
 
 
@@ -113,15 +109,6 @@ def jwt_claims(settings: Settings) -> dict[str, str]:
     if not options["username"]:
         raise ConfigurationError(["[salesforce] username is empty; jwt_bearer needs the name of the user that it signs in as"])
     return {"iss": settings.secrets[CARD.slug]["client_id"], "sub": options["username"], "aud": options["login_url"]}
-
-
-def spent(status: int, headers: Mapping[str, str], body: str) -> str | None:
-    """The sentence for a refusal because the org's calls of 24 hours are used up. Too many calls at one moment are
-    refused by the same code, but come back at once."""
-    if status != 403 or "REQUEST_LIMIT_EXCEEDED" not in body or "Concurrent" in body:
-        return None
-    usage = f" ({headers['Sforce-Limit-Info']})" if headers.get("Sforce-Limit-Info") else ""
-    return f"the org's API calls of the last 24 hours are used up{usage}"
 
 
 @dlt.source(name="salesforce")

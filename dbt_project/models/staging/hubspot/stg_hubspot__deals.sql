@@ -3,7 +3,8 @@ with deals as (
 ),
 
 stages as (
-    {{ newest(source('raw_hubspot', 'deal_stages'), ['id'], []) }}
+    select *, count(*) over (partition by id) as pipelines
+    from ({{ newest(source('raw_hubspot', 'deal_stages'), ['pipeline_id', 'id'], []) }}) as newest
 ),
 
 home as (
@@ -15,13 +16,15 @@ companies as (
     from (
         select
             deal_id,
-            company_id,
-            -- The primary company is the deal's account; where nobody chose one, the first.
+            coalesce(survivors.company_id, associations.company_id) as company_id,
+            -- The primary company is the deal's account; where nobody chose one, the first. A merged company's deals are
+            -- its survivor's.
             row_number() over (
-                partition by deal_id order by case when is_primary then 0 else 1 end, {{ id_as_number('company_id') }}
+                partition by deal_id order by case when is_primary then 0 else 1 end, {{ id_as_number('associations.company_id') }}
             ) as _rank
         from ({{ newest_snapshot(source('raw_hubspot', 'deal_companies'), 'deal_id') }}) as associations
-        where company_id is not null
+        left join {{ ref('stg_hubspot__merged_companies') }} as survivors on associations.company_id = survivors.merged_id
+        where associations.company_id is not null
     ) as ranked
     where _rank = 1
 ),
@@ -67,7 +70,10 @@ final as (
         deals.modified_at,
         deals._problem as problem
     from with_currency as deals
-    left join stages on deals.stage_id = stages.id
+    -- Two pipelines may name a stage by one id. A deal without a pipeline has only its stage to go by.
+    left join stages
+        on deals.stage_id = stages.id
+        and (deals.pipeline_id = stages.pipeline_id or (deals.pipeline_id is null and stages.pipelines = 1))
     left join companies on deals.id = companies.deal_id
 )
 
