@@ -86,7 +86,11 @@ final as (
         {{ text_or_null('documents.reference') }} as reference_text,
         documents.url,
         documents.modified_at,
-        documents._problem as problem
+        -- The day on which it falls due rests on terms that nobody enumerated.
+        coalesce(documents._problem, case
+            when documents.document_type = 'invoice' and documents.due_date is null and terms.terms_kind like 'unknown: %'
+                then {{ dbt.concat(["'payment terms of its contact: '", 'terms.terms_kind']) }}
+        end) as problem
     from with_currency as documents
     left join {{ ref('stg_xero__contact_terms') }} as terms on documents.contact_id = terms.contact_id
 )
