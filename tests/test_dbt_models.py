@@ -550,7 +550,8 @@ def test_history_keeps_a_row_per_night_and_account(nights: Nights) -> None:
 
 UNKNOWN = {
     ("deal", "odd"): "stage: nobody enumerated shipped",
-    ("invoice", "odd-1"): "delivery: nobody enumerated CarrierPigeon; issue_date: 1926-06-01 is no plausible day; currency: XQX is no ISO 4217 code",
+    ("invoice", "odd-1"): "delivery: nobody enumerated CarrierPigeon; issue_date: 1926-06-01 is no plausible day; "
+                          "currency: XQX is no ISO 4217 code",
 }
 
 

@@ -161,7 +161,8 @@ EDGES: dict[str, Callable[[], bool]] = {
         for row in expected("int_accounts__receivables")),
     "credit a cent short": lambda: "0.01" in {str(row["overdue_amount"]) for row in expected("int_accounts__receivables")},
     "paid by credit only": lambda: any(
-        there["payment_status"] == "Credited" and {use["applied_type"] for use in uses} == {"credit_note"} for _, there, uses in documents()),
+        there["payment_status"] == "Credited" and {use["applied_type"] for use in uses} == {"credit_note"}
+        for _, there, uses in documents()),
     "void": lambda: {there["payment_status"] for row, there, _ in documents() if row["status"] == "void"} == {"Voided"},
     "partly refunded": lambda: any(
         row["document_type"] == "credit_note" and there["open_base"] > 0 and {use["applied_type"] for use in uses} == {"refund"}
