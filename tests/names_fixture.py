@@ -16,7 +16,8 @@ from dbt_fixture import messages_of, run_dbt
 from raw_rows import columns_of
 
 CRM, BOOKS = "hubspot", "quickbooks"
-MODELS = ("int_customers__rooted", "int_match_candidates__found", "int_customers__matched", "int_match_suggestions__scored")
+MODELS = ("int_customers__rooted", "int_match_proofs__found", "int_match_candidates__found", "int_customers__matched",
+          "int_match_suggestions__scored")
 GIVEN = {
     "int_customers__unioned": "source customer_id name legal_name email domain parent_id currency crm_account_id url",
     "int_accounts__unioned": "source account_id name domain email url",
