@@ -4,6 +4,7 @@
 {%- set most_accounts = 50 %}
 {%- set least_score = 0.8 %}
 {%- set least_of_a_long_name = 0.84 %}
+{%- set short_name = 8 %}
 {%- set most_of_a_likeness = 0.94 %}
 {%- set consonants = 'bcdfgjklmnpqrstvxz' %}
 {%- set skeleton = namespace(of='') %}
@@ -118,6 +119,10 @@ compared as (
         greatest(
             {{ edit_similarity('customer_spelling.compact', 'account_spelling.compact') }},
             {{ edit_similarity('customer_spelling.sorted_words', 'account_spelling.sorted_words') }},
+            -- 'Walden' and 'Wablen': a letter that moved past a wrong one is two edits, and a third of so short a name.
+            case when length(customer_spelling.compact) between 5 and {{ short_name }}
+                and length(account_spelling.compact) between 5 and {{ short_name }}
+                then 0.88 * {{ similarity('customer_spelling.compact', 'account_spelling.compact') }} else 0 end,
             case when {{ abbreviates('customer_spelling.name', 'account_spelling.name') }} then 0.9 else 0 end,
             -- A name that the other one goes on from: 'Acme Tools' and 'Acme Tools Europe'.
             case
@@ -181,8 +186,8 @@ best as (
         on scored.crm = refused.source and scored.account_id = refused.left_id
         and scored.source = refused.right_source and scored.customer_id = refused.right_id
     where refused.left_id is null and scored.score >= {{ least_score }}
-        -- One edit leaves a name of five or six letters 0.8 alike; in a longer one that is several.
-        and (scored.score >= {{ least_of_a_long_name }} or length(scored.customer_name) <= 6
+        -- One wrong letter leaves a short name about 0.8 alike; in a longer one that takes several.
+        and (scored.score >= {{ least_of_a_long_name }} or length(scored.customer_name) <= {{ short_name }}
             or coalesce(scored.shared_domain, scored.shared_email) is not null)
 ),
 
