@@ -27,7 +27,8 @@ TWO_COMPANIES: Pairs = [
 ]  # fmt: skip
 # Two spellings of one company.
 ONE_COMPANY: Pairs = [
-    ("Sandor Ltd", "SANDOR LIMITED"), ("Tessin SA", "Tessin S.A."), ("Ulmen Inc", "Ulmen, Incorporated"), ("Varga Corp.", "Varga Corporation"),
+    ("Sandor Ltd", "SANDOR LIMITED"), ("Tessin SA", "Tessin S.A."),
+    ("Ulmen Inc", "Ulmen, Incorporated"), ("Varga Corp.", "Varga Corporation"),
     ("Wesel GmbH & Co. KG", "Wesel GmbH und Co KG"), ("Xanten L.L.C.", "Xanten LLC"), ("Yarrow Pty. Limited", "Yarrow Pty Ltd"),
     ("Zabel", "Zabel AG"), ("Aarhof A/S", "Aarhof AS"), ("Bexley S. A. S.", "Bexley SAS"), ("Cadogan Co., Ltd.", "Cadogan Ltd"),
 ]  # fmt: skip

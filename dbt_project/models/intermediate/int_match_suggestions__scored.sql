@@ -1,17 +1,8 @@
 -- Rung 6: accounts that an unmatched customer may be, for a person to look at. Nothing here matches anything by itself.
--- Two names are compared only where they share a key that few accounts have, so that the work grows with the number of
--- names and not with its square.
-{%- set most_accounts = 50 %}
 {%- set least_score = 0.8 %}
 {%- set least_of_a_long_name = 0.84 %}
 {%- set short_name = 8 %}
 {%- set most_of_a_likeness = 0.94 %}
-{%- set consonants = 'bcdfgjklmnpqrstvxz' %}
-{%- set skeleton = namespace(of='') %}
-{%- set skeleton.of = "substring(item, 1, 1) || " ~ without_pattern("substring(item, 2)", "[aeiouyhw]") %}
-{%- for letter in consonants %}
-    {%- set skeleton.of = "replace(" ~ skeleton.of ~ ", '" ~ letter * 2 ~ "', '" ~ letter ~ "')" %}
-{%- endfor %}
 with customers as (
     select
         rooted.source, rooted.customer_id, matched.account_source, rooted.plain_name, rooted.plain_legal_name, rooted.name,
@@ -59,49 +50,7 @@ names as (
     where accounts.plain_name is not null
 ),
 
-words as (
-    {{ split_to_rows('names', ['side', 'crm', 'source', 'id', 'name'], 'name', ' ') }}
-),
-
--- The first letter and the consonants of a word: what most misspellings leave alone.
-roots as (
-    select side, crm, source, id, name, item, {{ skeleton.of }} as root from words
-),
-
-spellings as (
-    select
-        side, crm, source, id, name, replace(name, ' ', '') as compact, {{ list_of('item', ' ') }} as sorted_words,
-        replace({{ list_of('item', ' ') }}, ' ', '') as sorted_letters
-    from roots
-    group by side, crm, source, id, name
-),
-
-positions as (
-    {{ numbers_to(30) }}
-),
-
-keys as (
-    {{ keys_of_names() }}
-),
-
-rare as (
-    select crm, shared
-    from keys
-    group by crm, shared
-    having count(case when side = 'account' then 1 end) between 1 and {{ most_accounts }}
-        and count(case when side = 'customer' then 1 end) > 0
-),
-
-pairs as (
-    select distinct
-        left_keys.crm, left_keys.source, left_keys.id as customer_id, left_keys.name as customer_name,
-        right_keys.id as account_id, right_keys.name as account_name
-    from keys as left_keys
-    inner join rare on left_keys.crm = rare.crm and left_keys.shared = rare.shared
-    inner join keys as right_keys
-        on left_keys.crm = right_keys.crm and left_keys.shared = right_keys.shared and right_keys.side = 'account'
-    where left_keys.side = 'customer'
-),
+{{ names_worth_comparing() }},
 
 refused as (
     select source, left_id, right_source, right_id
