@@ -53,6 +53,8 @@ TOKEN_PATH = "oauth2/v1/tokens/bearer"  # (unverified)
 Row = dict[str, Any]
 Pages = Iterator[tuple[str, list[Row]]]
 
+# The cursor of what was deleted; a full reading keeps it.
+DELETION_CURSORS = ("cdc",)
 # Entities that are deleted for good, with their raw tables.
 TRANSACTIONS = {
     "Invoice": "invoices", "SalesReceipt": "sales_receipts", "CreditMemo": "credit_memos", "Payment": "payments",
