@@ -72,7 +72,10 @@ compared as (
             case when length(customer_spelling.compact) between 5 and {{ short_name }}
                 and length(account_spelling.compact) between 5 and {{ short_name }}
                 then 0.88 * {{ similarity('customer_spelling.compact', 'account_spelling.compact') }} else 0 end,
-            case when {{ abbreviates('customer_spelling.name', 'account_spelling.name') }} then 0.9 else 0 end,
+            -- Few pairs begin alike, and only of those is every word compared.
+            case when substring(customer_spelling.name, 1, 1) = substring(account_spelling.name, 1, 1) then
+                case when {{ abbreviates('customer_spelling.name', 'account_spelling.name') }} then 0.9 else 0 end
+            else 0 end,
             -- A name that the other one goes on from: 'Acme Tools' and 'Acme Tools Europe'.
             case
                 when length(customer_spelling.compact) >= 5
