@@ -56,9 +56,13 @@ WITH asked AS (
         AND (customers.source, customers.customer_id) NOT IN
             (SELECT right_source, right_id FROM marts.rpt_match_review WHERE kind = 'match')
 )
-SELECT *, max(amount_base) OVER (PARTITION BY kind, source, right_source, right_id) AS stake
+SELECT asked.*, max(amount_base) OVER (PARTITION BY kind, asked.source, right_source, right_id) AS stake
 FROM asked
-ORDER BY stake DESC NULLS LAST, kind DESC, source, right_source, right_id, score DESC NULLS FIRST, rung, left_id, rule"""
+LEFT JOIN intermediate.int_match_suggestions__scored AS suggested
+    ON kind = 'match' AND asked.rung = 6 AND suggested.account_source = asked.source AND suggested.account_id = left_id
+    AND suggested.source = right_source AND suggested.customer_id = right_id
+ORDER BY stake DESC NULLS LAST, kind DESC, asked.source, right_source, right_id, asked.score DESC NULLS FIRST, asked.rung, place,
+    left_id, asked.rule"""
 
 # Which records an answer may name, by kind: the left and the right one.
 _RECORDS = {

@@ -16,7 +16,8 @@ from dbt_fixture import messages_of, run_dbt
 from raw_rows import columns_of
 
 CRM, BOOKS = "hubspot", "quickbooks"
-MODELS = ("int_customers__rooted", "int_match_candidates__found", "int_customers__matched", "int_match_suggestions__scored")
+MODELS = ("int_customers__rooted", "int_match_proofs__found", "int_match_candidates__found", "int_customers__matched",
+          "int_match_suggestions__scored")
 GIVEN = {
     "int_customers__unioned": "source customer_id name legal_name email domain parent_id currency crm_account_id url",
     "int_accounts__unioned": "source account_id name domain email url",
@@ -76,6 +77,50 @@ KINDS: dict[str, Callable[[str, Random], str]] = {
     "misspelt with a form": lambda name, dice: f"{_misspelt(name, dice)} {dice.choice(FORMS)}",
     "branch": lambda name, dice: f"{name} {dice.choice(('Group', 'Holding', 'International', 'Europe'))}",
 }  # fmt: skip
+
+
+HIDDEN = ("\u200b", "\u00ad", "\u202e", "\u2060", "\ufeff")
+
+
+def _edited(name: str, dice: Random, kind: int) -> str:
+    """The name with one letter of its first word dropped (0), added (1), another (2) or exchanged with the next (3)."""
+    word = name.split()[0]
+    at = dice.choice([i for i in range(len(word) - 1) if kind != 3 or word[i] != word[i + 1]])
+    other = dice.choice([letter for letter in "abcdefghiklmnoprstuvwz" if letter != word[at].lower()])
+    return name[:at] + ("", word[at] + other, other, word[at + 1] + word[at])[kind] + name[at + (2 if kind == 3 else 1):]
+
+
+DISTURBANCES: dict[str, Callable[[str, Random], str]] = {
+    "missing letter": lambda name, dice: _edited(name, dice, 0),
+    "extra letter": lambda name, dice: _edited(name, dice, 1),
+    "wrong letter": lambda name, dice: _edited(name, dice, 2),
+    "exchanged letters": lambda name, dice: _edited(name, dice, 3),
+    "words exchanged": lambda name, dice: " ".join(reversed(name.split())),
+    "word cut short": lambda name, dice: f"{name.rsplit(' ', 1)[0]} {name.rsplit(' ', 1)[1][:4]}." if " " in name else name.upper(),
+    "words joined": lambda name, dice: name.replace(" ", ""),
+    "characters nobody sees": lambda name, dice: name[:2] + dice.choice(HIDDEN) + name[2:].replace(" ", "\u00a0"),
+    "accents and case": lambda name, dice: name.translate(ACCENTS).upper(),
+}  # fmt: skip
+
+
+def disturbed(count: int, seed: int) -> tuple[list[tuple[str, str]], list[Planted]]:
+    """As many accounts, two of three with one word of five to eight letters for a name, the rest with a trade after it; and a customer
+    for each whose name has one of DISTURBANCES."""
+    dice = Random(f"disturbed:{seed}")
+    found: dict[str, None] = {}
+    while len(found) < count:
+        word = "".join(dice.choice("bcdfghjklmnprstvwz") + dice.choice("aeiou") for _ in range(3))[: dice.choice((5, 6))]
+        word += dice.choice(("", "n", "l")) + dice.choice(("", "d", "k"))
+        found[word.title() if len(found) % 3 else f"{word.title()} {dice.choice(TRADES)}"] = None
+    accounts = [(f"a{number}", name) for number, name in enumerate(found)]
+    kinds = list(DISTURBANCES)
+    one_word, more = [kind for kind in kinds if "word" not in kind], kinds
+    planted = []
+    for number, (account_id, name) in enumerate(accounts):
+        choice = more if " " in name else one_word
+        kind = choice[number // 3 % len(choice)]
+        planted.append(Planted(f"c{number}", account_id, kind, name, DISTURBANCES[kind](name, dice)))
+    return accounts, planted
 
 
 def plant(accounts: int, customers: int, seed: int) -> tuple[list[tuple[str, str]], list[Planted]]:

@@ -131,6 +131,24 @@ string_agg(distinct {{ expression }}, '{{ delimiter }}' order by {{ expression }
 regexp_replace({{ expression }}, '{{ pattern }}', '', 'g')
 {% endmacro %}
 
+{% macro has_pattern(expression, pattern) %}
+{{ return(adapter.dispatch('has_pattern', 'crossfoot')(expression, pattern)) }}
+{% endmacro %}
+{% macro default__has_pattern(expression, pattern) %}regexp_matches({{ expression }}, '{{ pattern }}'){% endmacro %}
+
+{# Whether two texts are the same words in the same order, each whole or cut to its first three letters or more. #}
+{% macro abbreviates(left, right) %}
+{{ return(adapter.dispatch('abbreviates', 'crossfoot')(left, right)) }}
+{% endmacro %}
+{% macro default__abbreviates(left, right) %}
+(length({{ left }}) - length(replace({{ left }}, ' ', '')) = length({{ right }}) - length(replace({{ right }}, ' ', ''))
+    and list_bool_and([
+        (starts_with(pair[1], pair[2]) and length(pair[2]) >= 3) or (starts_with(pair[2], pair[1]) and length(pair[1]) >= 3)
+        or pair[1] = pair[2]
+        for pair in list_zip(string_split({{ left }}, ' '), string_split({{ right }}, ' '))
+    ]))
+{% endmacro %}
+
 {% macro without_accents(expression) %}
 {{ return(adapter.dispatch('without_accents', 'crossfoot')(expression)) }}
 {% endmacro %}

@@ -26,6 +26,7 @@ from pipelines.sandbox.entities import (
     instalment_dates,
 )
 from pipelines.sandbox.growth import line_of, quote_monthly
+from pipelines.sandbox.scenarios_groups import entities_of_a_group, form_on_one_side, mailbox_of_a_bookkeeper
 
 if TYPE_CHECKING:
     from pipelines.sandbox.world import World
@@ -305,7 +306,7 @@ def _billing_email(world: World) -> None:
 
 
 def _contact_email(world: World) -> None:
-    account = world.add_account("Contacted Cabinets", email=None)
+    account = world.add_account("Contacted Cabinets", domain="cabinets.example", email=None)
     world.add_contact(account, "Nora", "Quill", "nora.quill@cabinets.example")
     customer = world.add_customer("CC Joinery Workshop", email="Nora.Quill@cabinets.example")
     _match(world, customer, account, 4)
@@ -319,7 +320,7 @@ def _legal_form(world: World) -> None:
 
 def _accents(world: World) -> None:
     account = world.add_account("Café Zürich GmbH", domain="cafe-zurich.example", country="Switzerland")
-    customer = world.add_customer("Cafe Zurich AG", email="rechnung@cafe-zurich.example")
+    customer = world.add_customer("Cafe Zurich GmbH", email="rechnung@cafe-zurich.example")
     _bill(world, customer, "410", due_ago=-5)
     _match(world, customer, account, 5)
 
@@ -825,9 +826,13 @@ ABROAD = (
     _clean, _tax_and_duplicate, _credit_notes, _discounted, _price_and_quantity, _scheduled, _short_and_over, _rounding,
     _several_causes, _linked_without_deal_id,
 )  # fmt: skip
-# Not in the company of the demo: drafts, which not every ledger has, and the base currency's situations in two foreign ones.
+# Not in the company of the demo: drafts, which not every ledger has, groups of companies, and the base currency's situations in
+# two foreign ones.
 FURTHER_SCENARIOS = (
     *HERE,
+    Scenario("entities_of_a_group", "Companies of one name and domain are told apart by their legal forms", entities_of_a_group),
+    Scenario("form_on_one_side", "A legal form on one side only is the same company, unless two have one", form_on_one_side),
+    Scenario("mailbox_of_a_bookkeeper", "An address of somebody else's proves nothing", mailbox_of_a_bookkeeper),
     *(
         Scenario(f"{known.name}_in_{currency}", f"{known.says}; in {currency}", known.add, currency)
         for currency in ("EUR", "GBP")

@@ -39,9 +39,12 @@ select
     customers.customer_id = heads.root_customer_id as is_root,
     heads.is_endless as has_endless_parents,
     customers.name,
+    customers.legal_name,
     {{ normalised_email('customers.email') }} as email,
     {{ normalised_name('customers.name') }} as plain_name,
     {{ normalised_name('customers.legal_name') }} as plain_legal_name,
+    -- The company's name is the legal one; the name on display may leave the form out.
+    coalesce({{ legal_form('customers.legal_name') }}, {{ legal_form('customers.name') }}) as legal_form,
     {{ business_domain('customers.domain') }} as domain,
     {{ business_domain(domain_of_email('customers.email')) }} as email_domain,
     customers.crm_account_id,

@@ -8,53 +8,11 @@ heads as (
 ),
 
 accounts as (
-    select
-        source,
-        account_id,
-        {{ business_domain('domain') }} as domain,
-        {{ normalised_name('name') }} as plain_name,
-        {{ normalised_email('email') }} as email
-    from {{ ref('int_accounts__unioned') }}
+    select source, account_id from {{ ref('int_accounts__unioned') }}
 ),
 
 decisions as (
     {{ standing_decisions('match') }}
-),
-
-emails_of_accounts as (
-    select source, account_id, email
-    from accounts
-    where email is not null
-    union
-    select contacts.source, contacts.account_id, {{ normalised_email('contacts.email') }}
-    from {{ ref('int_contacts__unioned') }} as contacts
-    inner join accounts on contacts.source = accounts.source and contacts.account_id = accounts.account_id
-    where {{ normalised_email('contacts.email') }} is not null
-),
-
--- An address that several customers of a ledger share is unique on one side only: a question about each of them. One
--- company may be a customer of two ledgers.
-emails_of_customers as (
-    select source, email, count(*) as customer_count
-    from heads
-    where email is not null
-    group by source, email
-),
-
-names_of_customers as (
-    select heads.source, heads.customer_id, domains.domain, names.plain_name
-    from heads
-    inner join (
-        select source, customer_id, domain from heads
-        union
-        select source, customer_id, email_domain from heads
-    ) as domains on heads.source = domains.source and heads.customer_id = domains.customer_id
-    inner join (
-        select source, customer_id, plain_name from heads
-        union
-        select source, customer_id, plain_legal_name from heads
-    ) as names on heads.source = names.source and heads.customer_id = names.customer_id
-    where domains.domain is not null and names.plain_name is not null
 ),
 
 candidates as (
@@ -92,23 +50,8 @@ candidates as (
 
     union all
 
-    select
-        heads.source, heads.customer_id, emails_of_accounts.source, emails_of_accounts.account_id,
-        4, 'email', {{ dbt.concat(["'both use '", 'heads.email']) }}, emails_of_customers.customer_count
-    from heads
-    inner join emails_of_customers
-        on heads.source = emails_of_customers.source and heads.email = emails_of_customers.email
-    inner join emails_of_accounts on heads.email = emails_of_accounts.email
-
-    union all
-
-    select
-        names_of_customers.source, names_of_customers.customer_id, accounts.source, accounts.account_id,
-        5, 'domain_and_name',
-        {{ dbt.concat(["'both are '", 'accounts.plain_name', "' at '", 'accounts.domain']) }}, 1
-    from names_of_customers
-    inner join accounts
-        on names_of_customers.domain = accounts.domain and names_of_customers.plain_name = accounts.plain_name
+    select source, customer_id, account_source, account_id, rung, rule, evidence, shared_by
+    from {{ ref('int_match_proofs__found') }}
 ),
 
 refused as (

@@ -1,18 +1,12 @@
 -- Rung 6: accounts that an unmatched customer may be, for a person to look at. Nothing here matches anything by itself.
--- Two names are compared only where they share a key that few accounts have, so that the work grows with the number of
--- names and not with its square.
-{%- set most_accounts = 50 %}
 {%- set least_score = 0.8 %}
-{%- set consonants = 'bcdfgjklmnpqrstvxz' %}
-{%- set skeleton = namespace(of='') %}
-{%- set skeleton.of = "substring(item, 1, 1) || " ~ without_pattern("substring(item, 2)", "[aeiouyhw]") %}
-{%- for letter in consonants %}
-    {%- set skeleton.of = "replace(" ~ skeleton.of ~ ", '" ~ letter * 2 ~ "', '" ~ letter ~ "')" %}
-{%- endfor %}
+{%- set least_of_a_long_name = 0.84 %}
+{%- set short_name = 8 %}
+{%- set most_of_a_likeness = 0.94 %}
 with customers as (
     select
-        rooted.source, rooted.customer_id, matched.account_source, rooted.plain_name, rooted.plain_legal_name,
-        coalesce(rooted.domain, rooted.email_domain) as domain, rooted.email_domain
+        rooted.source, rooted.customer_id, matched.account_source, rooted.plain_name, rooted.plain_legal_name, rooted.name,
+        rooted.legal_name, rooted.legal_form, rooted.email, coalesce(rooted.domain, rooted.email_domain) as domain, rooted.email_domain
     from {{ ref('int_customers__rooted') }} as rooted
     inner join {{ ref('int_customers__matched') }} as matched
         on rooted.source = matched.source and rooted.customer_id = matched.customer_id
@@ -21,82 +15,42 @@ with customers as (
 
 accounts as (
     select
-        source, account_id, {{ normalised_name('name') }} as plain_name,
+        source, account_id, name, {{ normalised_name('name') }} as plain_name, {{ legal_form('name') }} as legal_form,
+        {{ normalised_email('email') }} as email,
         {{ business_domain('domain') }} as domain,
         {{ business_domain(domain_of_email('email')) }} as email_domain
     from {{ ref('int_accounts__unioned') }}
 ),
 
+emails_of_accounts as (
+    select source, account_id, email from accounts where email is not null
+    union
+    select source, account_id, {{ normalised_email('email') }} from {{ ref('int_contacts__unioned') }}
+),
+
+same_mailbox as (
+    select customers.account_source as crm, customers.source, customers.customer_id, held.account_id, customers.email
+    from customers
+    inner join emails_of_accounts as held on customers.account_source = held.source and customers.email = held.email
+),
+
 -- A name and what it belongs to: a customer may have two, and is asked about in every CRM that does not know it.
 names as (
-    select 'customer' as side, account_source as crm, source, customer_id as id, plain_name as name, domain, email_domain
+    select 'customer' as side, account_source as crm, source, customer_id as id, plain_name as name, trim(name) as written,
+        domain, email_domain, email
     from customers where plain_name is not null
     union
-    select 'customer', account_source, source, customer_id, plain_legal_name, domain, email_domain
+    select 'customer', account_source, source, customer_id, plain_legal_name, trim(legal_name), domain, email_domain, email
     from customers where plain_legal_name is not null
     union
-    select 'account', source, source, account_id, plain_name, domain, email_domain
-    from accounts where plain_name is not null
+    select 'account', accounts.source, accounts.source, accounts.account_id, accounts.plain_name, trim(accounts.name), accounts.domain,
+        accounts.email_domain, held.email
+    from accounts
+    left join emails_of_accounts as held on accounts.source = held.source and accounts.account_id = held.account_id
+    where accounts.plain_name is not null
 ),
 
-words as (
-    {{ split_to_rows('names', ['side', 'crm', 'source', 'id', 'name'], 'name', ' ') }}
-),
-
--- The first letter and the consonants of a word: what most misspellings leave alone.
-roots as (
-    select side, crm, source, id, name, item, {{ skeleton.of }} as root from words
-),
-
-spellings as (
-    select side, crm, source, id, name, replace(name, ' ', '') as compact, {{ list_of('item', ' ') }} as sorted_words
-    from roots
-    group by side, crm, source, id, name
-),
-
-keys as (
-    select side, crm, source, id, name, 'root ' || root as shared from roots
-    union
-    select one.side, one.crm, one.source, one.id, one.name, 'roots ' || one.root || ' ' || other.root
-    from roots as one
-    inner join roots as other
-        on one.side = other.side and one.crm = other.crm and one.source = other.source and one.id = other.id
-        and one.name = other.name and one.root < other.root
-    {%- for length in [5, 9] %}
-    union
-    select side, crm, source, id, name, 'begins {{ length }} ' || substring(compact, 1, {{ length }}) from spellings
-    union
-    select side, crm, source, id, name, 'ends {{ length }} ' || right(compact, {{ length }}) from spellings
-    {%- endfor %}
-    union
-    select side, crm, source, id, name, 'site ' || replace(name, ' ', '') from names
-    union
-    select side, crm, source, id, name, 'site ' || {{ without_pattern('replace(domain, \'-\', \'\')', '[.].*$') }}
-    from names where domain is not null
-    union
-    select side, crm, source, id, name, 'domain ' || domain from names where domain is not null
-    union
-    select side, crm, source, id, name, 'domain ' || email_domain from names where email_domain is not null
-),
-
-rare as (
-    select crm, shared
-    from keys
-    group by crm, shared
-    having count(case when side = 'account' then 1 end) between 1 and {{ most_accounts }}
-        and count(case when side = 'customer' then 1 end) > 0
-),
-
-pairs as (
-    select distinct
-        left_keys.crm, left_keys.source, left_keys.id as customer_id, left_keys.name as customer_name,
-        right_keys.id as account_id, right_keys.name as account_name
-    from keys as left_keys
-    inner join rare on left_keys.crm = rare.crm and left_keys.shared = rare.shared
-    inner join keys as right_keys
-        on left_keys.crm = right_keys.crm and left_keys.shared = right_keys.shared and right_keys.side = 'account'
-    where left_keys.side = 'customer'
-),
+{{ names_worth_comparing() }},
 
 refused as (
     select source, left_id, right_source, right_id
@@ -107,9 +61,21 @@ refused as (
 compared as (
     select
         pairs.crm, pairs.source, pairs.customer_id, pairs.account_id, pairs.customer_name, pairs.account_name,
+        trim(accounts.name) as account_written,
+        case when trim(customers.legal_name) = trim(accounts.name) then trim(customers.legal_name) else trim(customers.name) end
+            as customer_written,
+        customers.legal_form as customer_form, accounts.legal_form as account_form, same_mailbox.email as shared_email,
         greatest(
             {{ edit_similarity('customer_spelling.compact', 'account_spelling.compact') }},
             {{ edit_similarity('customer_spelling.sorted_words', 'account_spelling.sorted_words') }},
+            -- 'Walden' and 'Wablen': a letter that moved past a wrong one is two edits, and a third of so short a name.
+            case when length(customer_spelling.compact) between 5 and {{ short_name }}
+                and length(account_spelling.compact) between 5 and {{ short_name }}
+                then 0.88 * {{ similarity('customer_spelling.compact', 'account_spelling.compact') }} else 0 end,
+            -- Few pairs begin alike, and only of those is every word compared.
+            case when substring(customer_spelling.name, 1, 1) = substring(account_spelling.name, 1, 1) then
+                case when {{ abbreviates('customer_spelling.name', 'account_spelling.name') }} then 0.9 else 0 end
+            else 0 end,
             -- A name that the other one goes on from: 'Acme Tools' and 'Acme Tools Europe'.
             case
                 when length(customer_spelling.compact) >= 5
@@ -136,15 +102,26 @@ compared as (
         on pairs.crm = customers.account_source and pairs.source = customers.source
         and pairs.customer_id = customers.customer_id
     inner join accounts on pairs.crm = accounts.source and pairs.account_id = accounts.account_id
+    left join same_mailbox
+        on pairs.crm = same_mailbox.crm and pairs.source = same_mailbox.source
+        and pairs.customer_id = same_mailbox.customer_id and pairs.account_id = same_mailbox.account_id
 ),
 
--- A domain of their own halves what the names leave to doubt, and is worth a look whatever the names say.
+-- The name as it is written goes before the same name with the same form, that before a form on one side only, that before
+-- another form, and all of them before a name that is only similar. A shared domain or mailbox halves what the names leave to
+-- doubt, and is worth a look whatever they say.
 scored as (
     select
         compared.*,
         cast(case
-            when shared_domain is null then likeness
-            else greatest({{ least_score }}, (1 + likeness) / 2)
+            when customer_written = account_written then 1
+            when likeness = 1 then case
+                when customer_form is not distinct from account_form then 0.99
+                when customer_form is null or account_form is null then 0.98
+                else 0.96
+            end - case when customer_name = account_name then 0 else 0.015 end
+            when shared_domain is null and shared_email is null then least(likeness, {{ most_of_a_likeness }})
+            else least(greatest({{ least_score }}, (1 + likeness) / 2), {{ most_of_a_likeness }})
         end as decimal(9,6)) as score
     from compared
 ),
@@ -161,12 +138,23 @@ best as (
         on scored.crm = refused.source and scored.account_id = refused.left_id
         and scored.source = refused.right_source and scored.customer_id = refused.right_id
     where refused.left_id is null and scored.score >= {{ least_score }}
+        -- One wrong letter leaves a short name about 0.8 alike; in a longer one that takes several.
+        and (scored.score >= {{ least_of_a_long_name }} or length(scored.customer_name) <= {{ short_name }}
+            or coalesce(scored.shared_domain, scored.shared_email) is not null)
 ),
 
 ranked as (
     select
         best.*,
-        row_number() over (partition by crm, source, customer_id order by score desc, account_id) as place,
+        row_number() over (
+            partition by crm, source, customer_id
+            order by
+                score desc,
+                case when shared_domain is null and shared_email is null then 1 else 0 end,
+                case when customer_form is not distinct from account_form then 0
+                    when customer_form is null or account_form is null then 1 else 2 end,
+                account_id
+        ) as place,
         max(score) over (partition by crm, source, customer_id) as best_score
     from best
     where spelling_rank = 1
@@ -177,13 +165,27 @@ select
     customer_id,
     crm as account_source,
     account_id,
-    case when likeness = 1 then 'same_name' when shared_domain is not null and likeness < {{ least_score }} then 'same_domain'
-        else 'similar_name' end as rule,
+    case
+        when likeness = 1 then 'same_name'
+        when likeness >= {{ least_score }} then 'similar_name'
+        when shared_domain is not null then 'same_domain'
+        else 'same_email'
+    end as rule,
     score,
     case
-        when likeness = 1 then {{ dbt.concat(["'both are called '", 'account_name']) }}
+        when customer_written = account_written then {{ dbt.concat(["'both are called '", 'account_written']) }}
+        when likeness = 1 and customer_form <> account_form
+            then {{ dbt.concat(["'same name, other legal form: '", 'customer_form', "' and '", 'account_form']) }}
+        when likeness = 1 and customer_form is distinct from account_form
+            then {{ dbt.concat(["'same name, only one with a legal form: '", 'coalesce(customer_form, account_form)']) }}
+        when likeness = 1 then {{ dbt.concat(["'same name, written '", 'customer_written', "' and '", 'account_written']) }}
         else {{ dbt.concat(["'called '", 'customer_name', "' and '", 'account_name']) }}
-    end || coalesce({{ dbt.concat(["', both at '", 'shared_domain']) }}, '') as evidence,
+            || coalesce({{ dbt.concat(["', other legal form: '", "case when customer_form <> account_form then customer_form end",
+                "' and '", 'account_form']) }}, '')
+    end || coalesce({{ dbt.concat(["', both at '", 'shared_domain']) }}, '')
+    || coalesce({{ dbt.concat(["', same mailbox '", 'shared_email']) }}
+        || case when likeness < {{ least_score }} and coalesce(customer_form = account_form, true)
+            then ', names share no uncommon word' else '' end, '') as evidence,
     place
 from ranked
 where place <= 3 and score >= best_score - 0.1
