@@ -7,7 +7,7 @@ names no id. A request that is wrong in itself is answered 400, and nothing of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -19,6 +19,7 @@ from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
     BatchRefused,
+    Deviation,
     Field,
     FieldsMissing,
     Outcome,
@@ -29,7 +30,7 @@ from pipelines.vendors.crm_types import (
     task_marker,
 )
 from pipelines.vendors.salesforce import crm_metadata as metadata
-from pipelines.vendors.salesforce.crm_answers import DATA, SETUP, codes, is_id, message, query, quoted
+from pipelines.vendors.salesforce.crm_answers import DATA, UNKNOWN_FIELD, blamed, codes, is_id, message, no_column, query, quoted
 from pipelines.vendors.salesforce.crm_setup import FieldSetup
 
 COLLECTIONS = f"{DATA}/composite/sobjects"
@@ -39,8 +40,6 @@ SUBJECT_LENGTH = 255
 LOCK_TRIES = 4
 
 LOCKED = "UNABLE_TO_LOCK_ROW"
-# The code of a field that does not exist for the user; of a field that the user sees and may not edit.
-UNKNOWN_FIELD, CLOSED_FIELD = "INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE"
 
 # The values of a new org's Task picklists; an administrator can rename them (setup: Task, Status and Priority).
 TASK_OPEN, TASK_COMPLETED, TASK_PRIORITY = "Not Started", "Completed", "High"
@@ -48,11 +47,18 @@ TASK_OPEN, TASK_COMPLETED, TASK_PRIORITY = "Not Started", "Completed", "High"
 
 @dataclass(frozen=True)
 class _Saved:
-    """What became of one record of a collection; `codes` are Salesforce's, none when it was saved."""
+    """What became of one record of a collection; `errors` are Salesforce's, none when it was saved."""
 
     id: str | None
-    codes: tuple[str, ...] = ()
-    message: str = ""
+    errors: Any = ()
+
+    @property
+    def codes(self) -> list[str]:
+        return codes(self.errors)
+
+    @property
+    def message(self) -> str:
+        return message(self.errors)
 
     @property
     def refused(self) -> bool:
@@ -94,26 +100,33 @@ class SalesforceCrm:
     def update(self, object: str, updates: Sequence[RecordUpdate]) -> list[Outcome]:
         """Writes up to 200 records in one call and says of each whether it was written.
 
-        A value that Salesforce cannot keep as it is, is rejected here. Raises BatchRefused, OutcomeUnknown or
-        FieldsMissing; ValueError for a batch with too many records or one record twice.
+        A value that Salesforce cannot keep as it is, is rejected here. A rejection names the fields that Salesforce named.
+        Raises BatchRefused, OutcomeUnknown or FieldsMissing; ValueError for a batch with too many records or one record twice.
         """
         ids = [update.record_id for update in updates]
         if not ids or len(ids) > BATCH_SIZE or len({id[:15] for id in ids}) != len(ids):
             raise ValueError(f"salesforce {object}: a batch holds 1 to {BATCH_SIZE} different records, not {len(ids)}: {ids}")
-        rejected: dict[str, str] = {}
+        names = {metadata.api_name(field): field.name for field in self.objects[object]}
+        outcomes: dict[str, Outcome] = {}
         records: dict[str, dict[str, Any]] = {}
         for update in updates:
-            try:
-                records[update.record_id] = _record(object, self.objects[object], update)
-            except ValueError as error:
-                rejected[update.record_id] = str(error)
-        saved = self._save(self._api.patch, list(records.values())) if records else []
-        if saved and all({UNKNOWN_FIELD, CLOSED_FIELD} & set(result.codes) for result in saved):  # nothing was written
-            raise FieldsMissing(f"salesforce: {saved[0].message}; {SETUP} to create or open what is missing")
-        rejected |= {id: result.message for id, result in zip(records, saved, strict=True) if result.refused}
-        return [Outcome(id, "rejected", rejected[id]) if id in rejected else Outcome(id, "written") for id in ids]
+            record, bad = _record(object, self.objects[object], update)
+            if bad is None:
+                records[update.record_id] = record
+            else:
+                outcomes[update.record_id] = bad
+        try:
+            saved = self._save(self._api.patch, list(records.values())) if records else []
+        except BatchRefused as refused:
+            raise BatchRefused(str(refused), _canonical_names(names, refused.fields)) from refused
+        if saved and all(result.refused and no_column(result.errors) for result in saved):  # nothing was written
+            raise FieldsMissing(f"salesforce: {saved[0].message}; {metadata.SETUP} to create or open what is missing")
+        for id, result in zip(records, saved, strict=True):
+            outcomes[id] = (Outcome(id, "rejected", result.message, _canonical_names(names, blamed(result.errors)))
+                            if result.refused else Outcome(id, "written"))
+        return [outcomes[id] for id in ids]
 
-    def missing_fields(self, object: str) -> list[Field]:
+    def missing_fields(self, object: str) -> list[Deviation]:
         """See `FieldSetup.missing_fields`."""
         return self._setup.missing_fields(object)
 
@@ -254,9 +267,9 @@ def _refusal(error: ApiError, records: Sequence[Mapping[str, Any]]) -> Exception
     """A request that is wrong in itself is answered 400; 401, 403 and others say nothing about the records."""
     if error.status != 400:
         return error
-    if UNKNOWN_FIELD in codes(error.body) and records[0]["attributes"]["type"] in metadata.SOBJECTS.values():
-        return FieldsMissing(f"salesforce: {message(error.body)}; {SETUP} to create what is missing")
-    return BatchRefused(message(error.body))
+    if no_column(error.body) and records[0]["attributes"]["type"] in metadata.SOBJECTS.values():
+        return FieldsMissing(f"salesforce: {message(error.body)}; {metadata.SETUP} to create what is missing")
+    return BatchRefused(message(error.body), blamed(error.body))
 
 
 def _saved(id: str | None, item: Any) -> _Saved:
@@ -264,7 +277,7 @@ def _saved(id: str | None, item: Any) -> _Saved:
     if not isinstance(item, dict) or not isinstance(item.get("success"), bool):
         raise OutcomeUnknown(f"salesforce: the result of record {id or 'new'} does not say whether it was saved: {item!r}")
     if not item["success"]:
-        return _Saved(None, tuple(codes(item.get("errors"))), message(item.get("errors")))
+        return _Saved(None, item.get("errors"))
     said = item.get("id")
     if not said or (id is not None and said[:15] != id[:15]):
         raise OutcomeUnknown(f"salesforce: the result in the place of record {id or 'new'} is of record {said!r}")
@@ -282,14 +295,25 @@ def _task(text: str) -> str:
     return text
 
 
-def _record(object: str, known: Sequence[Field], update: RecordUpdate) -> dict[str, Any]:
-    """One record of a collection. Raises ValueError for an id or a value that Salesforce cannot take as it is."""
+def _record(object: str, known: Sequence[Field], update: RecordUpdate) -> tuple[dict[str, Any], Outcome | None]:
+    """One record of a collection, and why it cannot be sent: an id or values that Salesforce cannot take as they are."""
     sobject = metadata.SOBJECTS[object]
     if not is_id(sobject, update.record_id):
-        raise ValueError(f"{update.record_id!r} is no id of an {sobject}")
-    values = {metadata.api_name(field): _value(field, update.values[field.name])
-              for field in _fields(known, list(update.values))}
-    return {"attributes": {"type": sobject}, "id": update.record_id, **values}
+        return {}, Outcome(update.record_id, "rejected", f"{update.record_id!r} is no id of an {sobject}", frozenset(update.values))
+    values: dict[str, Any] = {}
+    bad: dict[str, str] = {}
+    for field in _fields(known, list(update.values)):
+        try:
+            values[metadata.api_name(field)] = _value(field, update.values[field.name])
+        except ValueError as error:
+            bad[field.name] = str(error)
+    if bad:
+        return {}, Outcome(update.record_id, "rejected", "; ".join(bad.values()), frozenset(bad))
+    return {"attributes": {"type": sobject}, "id": update.record_id, **values}, None
+
+
+def _canonical_names(names: Mapping[str, str], api_names: Collection[str]) -> frozenset[str]:
+    return frozenset(names[name] for name in api_names if name in names)
 
 
 def _value(field: Field, text: str | None) -> Decimal | str | None:

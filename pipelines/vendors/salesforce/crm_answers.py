@@ -15,8 +15,10 @@ MAX_PAGES = 100  # of one query, with up to 2,000 records each
 BAD_OPTION = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
 # A new field's values belong to no record type until somebody says so.
 BAD_OPTION_HINT = "add the value to the record's record type in Salesforce's setup"
-SETUP = "run crossfoot setup-crm"
+# The code of a field that does not exist for the user, and the words that tell it from a value that cannot be read.
+UNKNOWN_FIELD, NO_COLUMN = "INVALID_FIELD", "No such column"
 
+CUSTOM = re.compile(r"\b[A-Za-z]\w*__c\b")
 ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 # The first three characters of an id name its object.
 KEY_PREFIXES = {"Account": "001", "Opportunity": "006", "Task": "00T", "User": "005"}
@@ -46,6 +48,19 @@ def message(body: Any) -> str:
     if BAD_OPTION in codes(body):
         said.append(BAD_OPTION_HINT)
     return "; ".join(said) or (str(body) if body else "no reason given")
+
+
+def blamed(body: Any) -> frozenset[str]:
+    """API names of custom fields that a refusal names: in `fields`, or in its text, as "No such column" does (public report
+    of both: verbb/formie issue 1981)."""
+    named = (name for error in errors(body) for name in (*(error.get("fields") or ()), *CUSTOM.findall(str(error.get("message")))))
+    return frozenset(name for name in named if CUSTOM.fullmatch(name))
+
+
+def no_column(body: Any) -> bool:
+    """Whether it is refused for a field that does not exist for the user, and not for what a field holds."""
+    return any(error.get("statusCode", error.get("errorCode")) == UNKNOWN_FIELD and NO_COLUMN in str(error.get("message"))
+               for error in errors(body))
 
 
 def is_id(sobject: str, text: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pipelines.http import Api, ApiError
-from pipelines.vendors.crm_types import Field, FieldsMissing
+from pipelines.vendors.crm_types import Deviation, Field, FieldsMissing
 from pipelines.vendors.salesforce import crm_metadata as metadata
-from pipelines.vendors.salesforce.crm_answers import DATA, SETUP, is_id, message, query, quoted
+from pipelines.vendors.salesforce.crm_answers import DATA, is_id, message, query, quoted
 
 # Where Salesforce says who signs in: .../id/<org>/<user> in the list of resources (REST API guide, dome-discoveryresource),
 # and OpenID Connect's userinfo. Which of them the scope "api" opens is (unverified), so both are asked.
@@ -21,26 +22,18 @@ class FieldSetup:
     def __init__(self, api: Api, needed: Mapping[str, Sequence[Field]]):
         self._api, self._needed = api, needed
 
-    def missing_fields(self, object: str) -> list[Field]:
-        """The fields that Crossfoot needs on `object` and that its user cannot see and edit yet, in their order.
-
-        Raises FieldsMissing when one of them exists and cannot keep the values: they would be refused or garbled.
-        """
-        described = self.described(object)
-        needed = self._needed[object]
-        for field in needed:
-            there = described.get(metadata.api_name(field))
-            problem = metadata.unfit(object, field, there) if there else None
-            if problem:
-                raise FieldsMissing(f"salesforce: field {metadata.full_name(object, field)} {problem}; delete it in "
-                                    f"Salesforce's setup and {SETUP}")
-        return [field for field in needed if not described.get(metadata.api_name(field), {}).get("updateable")]
+    def missing_fields(self, object: str) -> list[Deviation]:
+        """How the fields of `object` are not as Crossfoot needs them: absent, of another type, without a value, closed to the
+        user that signs in. All of them at once, in the order of the fields."""
+        there = self.described(object)
+        return [one for field in self._needed[object] for one in metadata.deviations(object, field, there.get(metadata.api_name(field)))]
 
     def create_fields(self, object: str, fields: Sequence[Field]) -> None:
-        """Creates those of the fields that do not exist, and opens all of them to the user by the permission set
-        "Crossfoot": a field that was made by API is invisible to everybody. Run again, it does what is left.
+        """Creates those of the fields that do not exist, opens all of them to the user by the permission set "Crossfoot" (a
+        field that was made by API is invisible to everybody), and adds picklist values that lack. Run again, it does what is
+        left.
 
-        Raises FieldsMissing with Salesforce's words for what was not created or stayed invisible.
+        Raises FieldsMissing with Salesforce's words for what was not created, stayed invisible or cannot be repaired.
         """
         if not fields:
             return
@@ -48,30 +41,40 @@ class FieldSetup:
         refusals: dict[str, str] = {}
         for field in fields:
             if metadata.developer_name(field) not in existing:
-                try:
+                with _told(refusals, field):
                     self._api.post(f"{DATA}/tooling/sobjects/CustomField", json=metadata.tooling_body(object, field))
-                except ApiError as error:
-                    if error.status != 400:
-                        raise
-                    refusals[field.name] = message(error.body)
         self._open(object, [field for field in fields if field.name not in refusals])
-        left = {field.name for field in self.missing_fields(object)}
-        missing = [f"{metadata.api_name(field)} ({refusals.get(field.name, 'its user cannot edit it')})"
-                   for field in fields if field.name in left]
-        if missing:
-            raise FieldsMissing(f"salesforce: did not create {', '.join(missing)} on {metadata.SOBJECTS[object]}; {SETUP} again, or "
-                                "assign the permission set Crossfoot to the user that Crossfoot signs in as")
+        left = [one for one in self.missing_fields(object) if one.field in fields]
+        lacking = [one.field for one in left if one.repairable and one.refuses and metadata.developer_name(one.field) in existing]
+        for field in lacking:
+            with _told(refusals, field):
+                self._add_options(object, field, existing[metadata.developer_name(field)])
+        if lacking:
+            left = [one for one in self.missing_fields(object) if one.field in fields]
+        if left:
+            said = [f"{one} ({refusals[one.field.name]})" if one.field.name in refusals else str(one) for one in left]
+            raise FieldsMissing(f"salesforce: {'; '.join(said)}")
+
+    def _add_options(self, object: str, field: Field, field_id: str) -> None:
+        """Sends the field's own metadata back with the values that it lacks. A change takes the whole metadata, and its name
+        (Tooling API: CustomField)."""
+        path = f"{DATA}/tooling/sobjects/CustomField/{field_id}"
+        changed = metadata.with_options(field, self._api.get(path).json["Metadata"])
+        if changed is None:
+            raise FieldsMissing(f"salesforce: {metadata.full_name(object, field)} takes its values from a global value set; add "
+                                f"{', '.join(field.options)} to that in Salesforce's setup")
+        self._api.patch(path, json={"FullName": metadata.full_name(object, field), "Metadata": changed})
 
     def described(self, object: str) -> dict[str, dict[str, Any]]:
         """{API name: description} of the fields that the user can see."""
         answer = self._api.get(f"{DATA}/sobjects/{metadata.SOBJECTS[object]}/describe").json
         return {field["name"]: field for field in answer["fields"]}
 
-    def _custom_fields(self, sobject: str) -> set[str]:
-        """Developer names of the object's own custom fields, also of those that the user cannot see."""
-        soql = f"SELECT DeveloperName, NamespacePrefix FROM CustomField WHERE TableEnumOrId = {quoted(sobject)}"
+    def _custom_fields(self, sobject: str) -> dict[str, str]:
+        """{developer name: id} of the object's own custom fields, also of those that the user cannot see."""
+        soql = f"SELECT Id, DeveloperName, NamespacePrefix FROM CustomField WHERE TableEnumOrId = {quoted(sobject)}"
         found = query(self._api, f"{DATA}/tooling/query", soql)
-        return {field["DeveloperName"] for field in found if not field["NamespacePrefix"]}
+        return {field["DeveloperName"]: field["Id"] for field in found if not field["NamespacePrefix"]}
 
     def _open(self, object: str, fields: Sequence[Field]) -> None:
         """Makes the fields visible and editable by the permission set, and gives that to the user that signs in.
@@ -118,3 +121,16 @@ class FieldSetup:
                 return user_id
         raise FieldsMissing(f"salesforce: it does not say which user signs in; assign the permission set {metadata.PERMISSION_SET} to "
                             "that user by hand")
+
+
+@contextmanager
+def _told(refusals: dict[str, str], field: Field) -> Iterator[None]:
+    """Keeps Salesforce's words for a field that it does not create or change, and goes on."""
+    try:
+        yield
+    except FieldsMissing as error:
+        refusals[field.name] = str(error)
+    except ApiError as error:
+        if error.status != 400:
+            raise
+        refusals[field.name] = message(error.body)
