@@ -121,6 +121,7 @@ def setup_crm(
 @app.command()
 def extract(
     vendor: Annotated[str | None, typer.Option("--vendor", help="Only this vendor. Default: all that are configured.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every record again, not only what changed.")] = False,
     as_of: AsOf = None,
     known_at: KnownAt = None,
 ) -> None:
@@ -135,7 +136,7 @@ def extract(
     _need_secrets(loaded)
     with show.progress(quiet=chosen.json) as on_progress, _alone_on_standard_output():
         night = tonight(loaded, as_of, known_at, on_progress)
-        receipts = steps.extract_vendors(night, [vendor] if vendor else loaded.sources)
+        receipts = steps.extract_vendors(night, [vendor] if vendor else loaded.sources, full=full)
     _print({"known_at": night.known_at.isoformat(), "vendors": [one.document() for one in receipts]}, show.receipts(receipts))
     raise typer.Exit(FAILED if any(one.status in LACKING for one in receipts) else DONE)
 

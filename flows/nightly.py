@@ -35,6 +35,8 @@ from pipelines.writeback.plan import BlockedPlan
 # The client repeats what is worth repeating within seconds; a vendor that was down gets two more chances later.
 EXTRACT_RETRIES = 2
 EXTRACT_RETRY_SECONDS = 30
+# Refusals that no waiting changes: a key, a token or a right.
+LASTING = (400, 401, 403)
 # Names of final states, besides Completed: each is of the type Failed, so that alerts see it.
 PARTIAL, BLOCKED = "PartialFailure", "Blocked"
 # What ends a night and says by itself what is wrong; a CRM that is down ends it too, in the plan or in the apply.
@@ -45,7 +47,14 @@ STOPPED = (TransformFailed, ApplyStopped, ApiError, ConnectionLost, BudgetSpent,
 watcher: list[Progress] = []
 
 
-@task(retries=EXTRACT_RETRIES, cache_policy=NO_CACHE, persist_result=False)
+def may_pass(task: object, run: object, state: State) -> bool:
+    """Whether a failed extraction is worth another try: a refusal of the key or of a right stays one."""
+    error = state.result(raise_on_failure=False)
+    cause = error.__cause__ if isinstance(error, BaseException) else None
+    return not (isinstance(cause, ApiError) and cause.status in LASTING)
+
+
+@task(retries=EXTRACT_RETRIES, retry_condition_fn=may_pass, cache_policy=NO_CACHE, persist_result=False)
 def extract_vendor(night: Night, slug: str) -> Receipt:
     return steps.extract_vendor(night, slug)
 

@@ -75,7 +75,7 @@ class Receipt:
         return {**asdict(self), "calls": dict(self.calls), "rows": dict(self.rows), "notes": list(self.notes)}
 
 
-def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, tokens: Any,
+def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, tokens: Any, full: bool = False,
             on_rows: Callable[[str, int], None] = lambda table, rows: None,
             on_forecast: Callable[[Forecast], None] = lambda forecast: None) -> Receipt:
     """Reads a vendor's changes since its last night and lands them in raw_<slug>, stamped `known_at`.
@@ -84,6 +84,9 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     vendor whose calls are used up is recorded as partial: what came is kept, the next night goes on from there. One that
     fails is recorded as failed and raises ExtractFailed; what it had landed by then stays, as versions that the next night
     repeats.
+
+    `full` reads every record again, whatever the last night's cursors say; only those of deletions stay, for what is gone is in no
+    list. So does a night whose ledger's own control total last said that something is missing, once for each difference.
     """
     # Late, because they take two seconds to load. dlt takes a pyarrow that another thread is still loading for a whole one.
     import pyarrow  # noqa: F401
@@ -94,8 +97,12 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     last = last_load(settings, slug)
     if last and last.known_at >= known_at:
         return Receipt(slug, "replayed", message=f"already heard up to {last.known_at:%Y-%m-%d %H:%M}Z: nothing was called")
+    cursors, again = last.cursors if last else {}, "asked for" if full else untied(settings, slug)
+    if last and again:
+        again = f"every record was read again ({again})"
+        cursors = {name: place for name, place in cursors.items() if name.endswith(getattr(vendor, "DELETION_CURSORS", ()))}
     job = Job(
-        vendor.connect(settings, tokens), settings, as_of, known_at, last.cursors if last else {},
+        vendor.connect(settings, tokens), settings, as_of, known_at, cursors,
         lambda table: known_ids(settings, slug, table), on_rows,
         known=lambda table, columns: known_values(settings, slug, table, columns),
         known_sets=lambda table, owner, columns: known_sets(settings, slug, table, owner, columns),
@@ -113,8 +120,25 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     status, cursors = "partial" if job.spent else "complete", {**job.cursors, **job.next_cursors}
     if job.spent and last and cursors == last.cursors:
         job.spent += f"; they do not suffice for one round over every object: raise [{slug}] max_calls_per_night"
-    record_load(settings, slug, job, status, job.spent, cursors)
-    return Receipt(slug, status, job.calls, job.rows, tuple(job.notes), job.spent, forecast)
+    said = "; ".join(filter(None, (again if last else "", job.spent)))
+    record_load(settings, slug, job, status, said, cursors)
+    return Receipt(slug, status, job.calls, job.rows, tuple(job.notes), said, forecast)
+
+
+def untied(settings: Settings, slug: str) -> str:
+    """Why a ledger has to be read again from its beginning: its own control total differed by an amount for which that was not done
+    yet. Empty: it has not. Facts can move without the record that they stand on, such as documents of customers that were merged."""
+    if not _ask(settings, "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'marts' AND table_name = 'rpt_tie_out'"):
+        return ""
+    found = _ask(settings, "SELECT difference, kind FROM marts.rpt_tie_out WHERE source = ? AND level = 'ledger' AND NOT is_tied "
+                 "UNION ALL SELECT difference, kind FROM marts.rpt_tie_out WHERE source = ? AND level = 'customer' AND "
+                 "kind = 'moved_between_customers' AND difference > 0 ORDER BY 1 DESC LIMIT 1", slug, slug)
+    if not found or found[0][0] is None:
+        return ""
+    reason = f"its own control total differs by {found[0][0].normalize():f}, {found[0][1].replace('_', ' ')}"
+    done = _ask(settings, f"SELECT 1 FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND starts_with(message, ?)", slug,
+                f"every record was read again ({reason})")
+    return "" if done else reason
 
 
 def _forecast(slug: str, vendor: Any, job: Job) -> Forecast:

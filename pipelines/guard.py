@@ -1,14 +1,17 @@
-"""What makes a night doubtful: a source that suddenly holds far fewer records than before."""
+"""What makes a night doubtful: a source that suddenly holds far fewer records than before, or a ledger that holds next to nothing
+beside a CRM full of won deals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
 from pipelines import landing
 from pipelines.settings import Settings
 
+# So many won deals without a single document of a ledger are no backlog.
+DEALS_A_DOCUMENT = 20
 # Below this many records a drop says nothing: two of three customers may well be gone.
 MIN_RECORDS = 20
 
@@ -39,6 +42,34 @@ def too_few(source: str, counts: Iterable[tuple[str, int, int]], floor: Decimal)
         for table, before, now in counts
         if before >= MIN_RECORDS and now < before * floor
     ]
+
+
+def empty(settings: Settings) -> list[str]:
+    """One sentence for each ledger that has no customer or document at all, and one where all ledgers together have next to none,
+    beside a CRM with won deals: a wrong company or a right that is missing looks the same as a company that bills nobody. From the
+    models that are built."""
+    new = settings.get("guard", "new_ledgers")
+    ledgers = [slug for slug in settings.get("vendors", "ledgers") if slug not in new]
+    with landing.connect(settings.warehouse) as connection:
+        won = connection.execute("SELECT count(*) FROM intermediate.int_deals__unioned WHERE is_won").fetchone()[0]
+        held = {slug: (_count(connection, "customers", slug), _count(connection, "documents", slug)) for slug in ledgers}
+    return too_empty(won, held)
+
+
+def _count(connection, name: str, source: str) -> int:
+    return connection.execute(f"SELECT count(*) FROM intermediate.int_{name}__unioned WHERE source = ?", [source]).fetchone()[0]
+
+
+def too_empty(won: int, held: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The judgement on the number of won deals and {ledger: (customers, documents)}."""
+    remedy = ("check that it is the right company and that the app may read it; where the ledger is really new, name it in [guard] "
+              "new_ledgers")
+    bare = [f"{slug} has {customers} customers and {documents} documents beside {won} won deals: {remedy}"
+            for slug, (customers, documents) in held.items() if won and not (customers and documents)]
+    documents = sum(count for _, count in held.values())
+    if bare or not held or won < MIN_RECORDS or documents * DEALS_A_DOCUMENT >= won:
+        return bare
+    return [f"{' and '.join(held)} {'has' if len(held) == 1 else 'have'} {documents} documents beside {won} won deals: {remedy}"]
 
 
 def _record_tables(connection, source: str) -> list[str]:

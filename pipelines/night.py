@@ -102,8 +102,8 @@ def open_journal(settings: Settings) -> Iterator[Journal]:
         journal.close()
 
 
-def extract_vendor(night: Night, slug: str) -> Receipt:
-    """Reads one vendor. Raises ExtractFailed."""
+def extract_vendor(night: Night, slug: str, *, full: bool = False) -> Receipt:
+    """Reads one vendor; every record of it again where it is `full`. Raises ExtractFailed."""
     done: dict[str, int] = {}
 
     def on_rows(table: str, rows: int) -> None:
@@ -115,15 +115,15 @@ def extract_vendor(night: Night, slug: str) -> Receipt:
 
     with open_journal(night.settings) as journal:
         return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at,
-                               tokens=Tokens(journal, night.now), on_rows=on_rows, on_forecast=on_forecast)
+                               tokens=Tokens(journal, night.now), full=full, on_rows=on_rows, on_forecast=on_forecast)
 
 
-def extract_vendors(night: Night, slugs: Sequence[str]) -> list[Receipt]:
+def extract_vendors(night: Night, slugs: Sequence[str], *, full: bool = False) -> list[Receipt]:
     """Reads vendors side by side. One that failed is a receipt that says so; the others go on."""
 
     def one(slug: str) -> Receipt:
         try:
-            return extract_vendor(night, slug)
+            return extract_vendor(night, slug, full=full)
         except extract.ExtractFailed as error:
             return error.receipt
 
@@ -200,6 +200,7 @@ def guard_blocks(night: Night) -> list[str]:
     models = built(night.settings)
     blocks = [] if models and models.complete else ["the models are not completely built; run `crossfoot build` and mend what it names"]
     blocks += ["a later night was heard already: this one is a replay, and the CRM is of today"] if is_past(night) else []
+    blocks += guard.empty(night.settings) if models and models.complete else []
     return blocks + guard.shrunk(night.settings, night.known_at)
 
 

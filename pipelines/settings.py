@@ -79,6 +79,7 @@ GENERAL: tuple[Setting, ...] = (
             "Credit Hold ends when the oldest overdue invoice is younger than this."),
     Setting("guard", "floor_share", "share", Decimal("0.8"),
             "The night is blocked when a source holds fewer than this share of the records that it held before."),
+    Setting("guard", "new_ledgers", "list", (), "Ledgers that are really new: nothing is blocked because they are empty."),
     Setting("guard", "max_source_age_hours", "integer", 36, "A source older than this is stale: its accounts are held back."),
     Setting("matching", "free_mail_domains", "list", (), "More domains that never prove that two records are one company."),
     Setting("network", "timeout_seconds", "count", 60, "How long one call may take."),

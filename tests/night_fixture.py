@@ -31,6 +31,8 @@ from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, to_text
 from pipelines.vendors.hubspot import VERSION
 from pipelines.vendors.hubspot import sandbox as hubspot
 from pipelines.vendors.quickbooks import sandbox as quickbooks
+from pipelines.vendors.quickbooks.sandbox_render import dumps
+from pipelines.vendors.quickbooks.sandbox_table import record_of
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult
 from pipelines.writeback.plan import Plan
@@ -366,7 +368,7 @@ def meddled(books: Mapping[tuple[str, str], Mapping[str, Any]], deals: Mapping[s
                 table = self.state.tables[entity]
                 document = {**table.records[record_id].document(), **fields}
                 kept = {name: value for name, value in document.items() if value is not None}
-                table.put(record_id, quickbooks.record_of(quickbooks.dumps(kept)))
+                table.put(record_id, record_of(dumps(kept)))
 
     class Customers(hubspot.Sandbox):
         def __init__(self, *arguments: Any):

@@ -549,26 +549,44 @@ def test_history_keeps_a_row_per_night_and_account(nights: Nights) -> None:
 
 
 UNKNOWN = {
-    "stage": "hubspot deals.stage unknown: shipped",
-    "currency": "quickbooks documents.currency unknown: XQX",
-    "delivery": "quickbooks documents.delivery unknown: CarrierPigeon",
+    ("deal", "odd"): "stage: nobody enumerated shipped",
+    ("invoice", "odd-1"): "delivery: nobody enumerated CarrierPigeon; issue_date: 1926-06-01 is no plausible day; "
+                          "currency: XQX is no ISO 4217 code",
 }
 
 
-def test_unknown_values_stop_the_night_with_their_name(tmp_path: Path) -> None:
+def test_unknown_values_and_impossible_days_are_problems_of_their_records(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     create_raw_tables(path)
     company = Company(NIGHT)
     company.base()
     company.customer("acme")
+    company.customer("fine")
     company.deal("odd", None, "10", stage_id="shipped")
-    company.invoice("odd-1", "acme", "10", currency="XQX", exchange_rate=1, email_status="CarrierPigeon")
+    company.invoice("odd-1", "acme", "10", currency="XQX", exchange_rate=1, email_status="CarrierPigeon", txn_date=date(1926, 6, 1))
+    company.invoice("fine-1", "fine", "10")
     company.land(path)
-    result = Warehouse(path, tmp_path).dbt("build", "--select", "+assert_every_value_is_known")
+    warehouse = Warehouse(path, tmp_path)
+    result = warehouse.dbt("build", "--indirect-selection", "empty", "--select", "+rpt_exceptions", "assert_every_structure_is_known")
+    assert result.success, messages_of(result)
+    found = {(row[0], row[1]): row[2] for row in warehouse.rows(
+        "select object, record_id, message from marts.rpt_exceptions where kind = 'data_problem'")}
+    assert {key: sorted(text.split("; ")) for key, text in found.items()} == {
+        key: sorted(text.split("; ")) for key, text in UNKNOWN.items()}
+
+
+def test_a_field_that_no_record_has_stops_the_night(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    create_raw_tables(path)
+    company = Company(NIGHT)
+    company.base()
+    company.customer("acme")
+    for number in range(6):
+        company.invoice(f"acme-{number}", "acme", "10", balance=None)
+    company.land(path)
+    result = Warehouse(path, tmp_path).dbt("build", "--indirect-selection", "empty", "--select", "+assert_every_structure_is_known")
     assert not result.success
-    message = messages_of(result)
-    for name in UNKNOWN.values():
-        assert name in message
+    assert "quickbooks documents.open_amount (none of 6 records has it)" in messages_of(result)
 
 
 def test_an_empty_warehouse_builds(tmp_path: Path) -> None:

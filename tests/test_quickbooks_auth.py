@@ -133,7 +133,7 @@ def test_a_stored_token_that_no_longer_works_gives_way_to_the_configured_one(boo
 
 def test_a_refused_token_is_an_error_with_its_remedy(books, tmp_path):
     fault(books, "400", "bearer", vendor="quickbooks", times=9)
-    with pytest.raises(ApiError, match="connect the app again and set QUICKBOOKS_REFRESH_TOKEN"):
+    with pytest.raises(ApiError, match="this sandbox was used with another data folder"):
         api_of(books, tmp_path, MemoryTokens("stored")).get("query", QUERY)
     assert paths(books) == ["bearer", "bearer"]
 

@@ -18,8 +18,9 @@ from sandbox_fixture import control, running_sandbox
 
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.world import World, make_world
-from pipelines.vendors.quickbooks.sandbox import QuickBooksState, Sandbox
+from pipelines.vendors.quickbooks.sandbox import Sandbox
 from pipelines.vendors.quickbooks.sandbox_query import BadQuery, parse
+from pipelines.vendors.quickbooks.sandbox_state import QuickBooksState
 
 REALM = "4620816365000000001"
 

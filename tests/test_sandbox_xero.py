@@ -16,7 +16,8 @@ from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.world import World, make_world
 from pipelines.vendors.xero.sandbox import TENANTS, Sandbox
 from pipelines.vendors.xero.sandbox_books import moment_of
-from pipelines.vendors.xero.sandbox_render import Renderer, quoted, record_id
+from pipelines.vendors.xero.sandbox_render import Renderer
+from pipelines.vendors.xero.sandbox_shapes import quoted, record_id
 from pipelines.vendors.xero.sandbox_where import BadWhere, parse_order, parse_where
 
 RECORDED = Path(__file__).parents[1].parent / "shared" / "recorded" / "xero"

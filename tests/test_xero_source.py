@@ -18,7 +18,7 @@ from pipelines.landing import Job
 from pipelines.sandbox.world import World, make_world
 from pipelines.settings import ConfigurationError
 from pipelines.vendors import VENDORS
-from pipelines.vendors.xero import CARD, reading, rows, source
+from pipelines.vendors.xero import CARD, reading, report, rows, source
 from pipelines.vendors.xero.sandbox import Sandbox
 
 PAGE = 10
@@ -717,9 +717,10 @@ def test_every_declared_column_is_filled_by_name():
     credit = {"Type": "RECEIVE-OVERPAYMENT", "OverpaymentID": "o", "PrepaymentID": "o", "CreditNoteID": "o",
               "Allocations": [{"Amount": 1}], "LineItems": [{}]}  # fmt: skip
     balance = rows.balance_row(contact(1, Balances={"AccountsReceivable": {"Outstanding": 1}}), tenant, DAY)
-    found = [("contacts", [rows.contact_row(contact(1), tenant)]), ("contact_balances", [balance]),
+    found = [("contacts", [rows.contact_row(contact(1), tenant)]), ("unread", [rows.unlisted_row(1, "Invoices", tenant, DAY)]),
+             ("unread", [rows.nameless_row(invoice(1), "Invoices", tenant, DAY)]), ("contact_balances", [balance]),
              ("organisations", [rows.organisation_row({}, TENANT)]), ("currencies", [rows.currency_row({}, tenant)]),
-             ("trial_balance", [rows.receivable_row({}, {}, tenant, DAY)]), *rows.invoice_rows(invoice(1), tenant),
+             ("trial_balance", [report.receivable_row({}, {}, tenant, DAY)]), *rows.invoice_rows(invoice(1), tenant),
              *rows.credit_note_rows(credit, tenant), *rows.payment_rows(payment(1), tenant), *rows.overpayment_rows(credit, tenant),
              *rows.prepayment_rows(credit, tenant)]  # fmt: skip
     assert {table for table, _ in found} == set(source.TABLES)

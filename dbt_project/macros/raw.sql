@@ -66,3 +66,15 @@ case
     when {{ home_currency }} = '{{ var("base_currency") }}' then {{ home_rate }}
 end
 {% endmacro %}
+
+{#
+  Columns rate and rate_divisor of an amount whose vendor quotes document units for one unit of its own home currency: the
+  rate is 1 over that quote, which stays as it was written. Like rate_to_base it serves only where home is the base currency.
+#}
+{% macro quoted_rate(currency, home_currency, quote) %}
+{{ rate_to_base(currency, home_currency, 'case when ' ~ quote ~ ' > 0 then 1 end') | trim }} as rate,
+        case
+            when {{ currency }} <> '{{ var("base_currency") }}' and {{ home_currency }} = '{{ var("base_currency") }}'
+                and {{ quote }} > 0 then {{ quote }}
+        end as rate_divisor
+{%- endmacro %}

@@ -30,7 +30,7 @@ documents as (
 payments as (
     select
         customers.account_source,
-        {{ total("case when payment_type = 'payment' then unapplied_base end") }} as unapplied,
+        {{ total("case when payment_type = 'payment' then unapplied_base else -unapplied_base end") }} as unapplied,
         {{ total("case when payment_type = 'payment' then amount_base else -amount_base end") }} as collected
     from {{ ref('fct_payments') }} as payments
     inner join customers on payments.source = customers.source and payments.customer_id = customers.customer_id

@@ -5,6 +5,7 @@ with documents as (
         documents.source, documents.document_type as object, documents.document_id as record_id,
         unioned.status in ('draft', 'pending_approval') as is_draft,
         unioned.status = 'void' as is_void,
+        unioned.status like 'unknown: %' as is_of_unknown_status,
         unioned.status = 'issued' and not documents.is_counted as is_dated_ahead,
         documents.is_counted and documents.deal_id is not null as is_linked,
         documents.is_counted and documents.deal_id is null and documents.account_id is not null as is_unlinked,
@@ -43,7 +44,7 @@ deals as (
 
 placed as (
     {%- for objects, buckets in {
-        'documents': ['is_draft', 'is_void', 'is_dated_ahead', 'is_linked', 'is_unlinked', 'is_without_account'],
+        'documents': ['is_draft', 'is_void', 'is_of_unknown_status', 'is_dated_ahead', 'is_linked', 'is_unlinked', 'is_without_account'],
         'payments': ['is_dated_ahead', 'is_of_an_account', 'is_without_account'],
         'deals': ['is_open', 'is_lost', 'is_matched', 'is_explained', 'is_to_review'],
     }.items() %}

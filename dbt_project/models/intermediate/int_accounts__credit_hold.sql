@@ -44,10 +44,12 @@ items as (
     union all
     select
         customers.account_source, customers.account_id, payments.source, 'payment', payments.payment_id,
-        payments.payment_date, null, payments.unapplied_amount, payments.rate, payments.rate_divisor
+        payments.payment_date, null,
+        case payments.payment_type when 'payment' then payments.unapplied_amount else -payments.unapplied_amount end,
+        payments.rate, payments.rate_divisor
     from {{ ref('int_payments__valued') }} as payments
     inner join customers on payments.source = customers.source and payments.customer_id = customers.customer_id
-    where payments.is_counted and payments.payment_type = 'payment'
+    where payments.is_counted
 ),
 
 days as (

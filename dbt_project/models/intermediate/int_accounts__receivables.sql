@@ -54,7 +54,8 @@ payment_totals as (
     select
         account_source,
         account_id,
-        {{ total("case when payment_type = 'payment' then unapplied_base end") }} as unapplied_payments,
+        -- What of a refund settles nothing takes from the customer's credit.
+        {{ total("case payment_type when 'payment' then unapplied_base else -unapplied_base end") }} as unapplied_payments,
         {{ total("case when payment_type = 'payment' then amount_base else -amount_base end") }} as collected_to_date,
         max(case when payment_type = 'payment' and amount > 0 then payment_date end) as last_payment_date,
         sum(case when payment_type = 'refund' and amount > 0 then 1 else 0 end) as refund_count

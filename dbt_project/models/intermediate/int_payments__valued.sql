@@ -60,7 +60,8 @@ dated as (
         payments.url,
         payments.modified_at,
         payments.problem,
-        coalesce(payments.payment_date <= {{ as_of() }}, false) as is_counted
+        -- A payment of a kind that nobody enumerated counts as none.
+        coalesce(payments.payment_date <= {{ as_of() }} and payments.payment_type in ('payment', 'refund'), false) as is_counted
     from payments
     left join {{ ref('int_customers__matched') }} as matched
         on payments.source = matched.source and payments.customer_id = matched.customer_id and matched.is_first

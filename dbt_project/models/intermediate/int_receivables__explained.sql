@@ -8,7 +8,7 @@ with customers as (
 differing as (
     select source, customer_id, difference, minor_units
     from customers
-    where not (total_ties and coalesce(ageing_ties, true)) and not is_revalued
+    where not (total_ties and coalesce(ageing_ties, true)) and not coalesce(is_revalued, false)
 ),
 
 -- One payment or credit of the customer that is exactly what the ledger's report did not take off.

@@ -6,7 +6,7 @@ with ours_of_ledgers as (
         source,
         sum(margin) as margin,
         sum(unconverted_count) as unconverted_count,
-        sum(case when has_report and not total_ties and not is_revalued then 1 else 0 end) as differing_count,
+        sum(case when has_report and not total_ties and not coalesce(is_revalued, false) then 1 else 0 end) as differing_count,
         {{ total('net_outstanding') }} as net_outstanding,
         {{ total('case when is_revalued then difference end') }} as revaluation,
         -- What has no customer was compared with nothing.
@@ -67,7 +67,7 @@ rows_of_both as (
         coalesce(named.name, judged.customer_name) as customer_name,
         case when matched.account_id is not null then matched.account_source end as account_source,
         matched.account_id,
-        judged.net_outstanding, judged.ledger_total, judged.difference, judged.total_ties or judged.is_revalued as total_ties,
+        judged.net_outstanding, judged.ledger_total, judged.difference, judged.total_ties or coalesce(judged.is_revalued, false) as total_ties,
         judged.ageing_ties,
         judged.kind, named.url
         {%- for name in buckets %}, judged.net_{{ name }}, judged.ledger_{{ name }}{% endfor %}

@@ -12,8 +12,8 @@
 {%- set payments = "select payment_id as record_id from " ~ ref('int_payments__unioned')
     ~ " where source = 'quickbooks' and payment_type = " %}
 {%- set version = ['modified_at', id_as_number('sync_token')] %}
-{#- A payment's own id is a number; money of other records has the name of what it is before its id. -#}
-{%- set of_payments = payments ~ "'payment' and payment_id not like '%-%'" %}
+{#- Money of other records has the name of what it is before its id. -#}
+{%- set of_payments = payments ~ "'payment' and payment_id not like 'sale-%' and payment_id not like 'deposit-%'" %}
 {%- set entries = "select distinct split_part(row_id, '-', 1) || '-' || split_part(row_id, '-', 2) as record_id from "
     ~ ref('stg_quickbooks__entries') ~ " where entity = " %}
 {%- set credit_applied -%}

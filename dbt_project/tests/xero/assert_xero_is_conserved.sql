@@ -10,10 +10,10 @@
 {#- The second line that a discount makes has a number of its own. -#}
 {%- set lines = "select document_id, line_number from " ~ ref('int_document_lines__unioned')
     ~ " where source = 'xero' and line_number <= 1000000 and document_type = " %}
-{%- set supplier -%}
+{%- set no_customer -%}
 select contacts.id as record_id
 from ({{ newest(raw.contacts, ['id']) }}) as contacts
-where contacts.is_supplier and not contacts.is_customer
+where not contacts.is_customer
     and {{ text_or_null('contacts.crm_id') }} is null and {{ text_or_null('contacts.merged_to_id') }} is null
     and contacts.id not in (
         select customer_id from {{ ref('int_documents__unioned') }} where source = 'xero' and customer_id is not null
@@ -28,7 +28,7 @@ where contacts.is_supplier and not contacts.is_customer
     {%- do voided.append(records_with_status(raw[table], ['DELETED'] if table == 'payments' else ['DELETED', 'VOIDED'])) %}
 {%- endfor %}
 {{ conserved([
-    record_check(raw.contacts, 'contacts', customers, {'a supplier that was never sold to': supplier}),
+    record_check(raw.contacts, 'contacts', customers, {'Xero says that it is no customer': no_customer}),
     record_check(raw.invoices, 'invoices', documents ~ "'invoice'",
         {'status DELETED': records_with_status(raw.invoices, ['DELETED'])}),
     record_check(raw.credit_notes, 'credit_notes', documents ~ "'credit_note'",

@@ -39,6 +39,8 @@ from pipelines.vendors.hubspot.source_rows import (
 
 __all__ = ["TABLES", "check", "connect", "source"]
 
+# The cursors of what was archived; a full reading keeps them.
+DELETION_CURSORS = ("_archived",)
 # No portal has more pages of one object than this; a vendor that repeats itself for ever is stopped here.
 MAX_PAGES = 100_000
 # How often a page that brings nothing new is asked for again before the night gives up.

@@ -125,6 +125,8 @@ def parse(text: str) -> Query:
 
 def _columns(tokens: _Tokens) -> tuple[tuple[str, ...] | None, bool]:
     if tokens.skip("*"):
+        while tokens.skip(","):  # what stands beside the star is in the whole object already
+            _name(tokens)
         return None, False
     if tokens.peek().lower() == "count":
         for expected in ("count", "(", "*", ")"):

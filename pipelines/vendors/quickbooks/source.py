@@ -53,6 +53,8 @@ TOKEN_PATH = "oauth2/v1/tokens/bearer"  # (unverified)
 Row = dict[str, Any]
 Pages = Iterator[tuple[str, list[Row]]]
 
+# The cursor of what was deleted; a full reading keeps it.
+DELETION_CURSORS = ("cdc",)
 # Entities that are deleted for good, with their raw tables.
 TRANSACTIONS = {
     "Invoice": "invoices", "SalesReceipt": "sales_receipts", "CreditMemo": "credit_memos", "Payment": "payments",
@@ -72,7 +74,8 @@ def connect(settings: Settings, tokens: TokenStore) -> Api:
         local if sandboxed else TOKEN_HOST, TOKEN_PATH, vendor=CARD.slug, account=secrets["realm_id"],
         client_id=secrets["client_id"], client_secret=secrets["client_secret"], first_refresh_token=secrets["refresh_token"],
         store=tokens, retry=retry, remedies={
-            400: "the refresh token is no longer valid: connect the app again and set QUICKBOOKS_REFRESH_TOKEN",
+            400: "this sandbox was used with another data folder, which has its newest token: restart the sandbox" if sandboxed else
+                 "the refresh token is no longer valid: connect the app again and set QUICKBOOKS_REFRESH_TOKEN",
             401: "check QUICKBOOKS_CLIENT_ID and QUICKBOOKS_CLIENT_SECRET",
             403: "check that the app may use the accounting scope",
         },

@@ -111,6 +111,9 @@ def jwt_claims(settings: Settings) -> dict[str, str]:
     return {"iss": settings.secrets[CARD.slug]["client_id"], "sub": options["username"], "aud": options["login_url"]}
 
 
+# The cursor of what was deleted; a full reading keeps it.
+DELETION_CURSORS = ("deleted",)
+
 @dlt.source(name="salesforce")
 def source(job: Job) -> list[Any]:
     """The night's changes of every object that the canonical contract needs, as dlt resources."""

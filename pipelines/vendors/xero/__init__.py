@@ -35,7 +35,7 @@ CARD = Card(
     limits=(Limit("minute", 60, 60), Limit("day", 5000, 86_400)),
     objects=(
         "organisations", "contacts", "contact_balances", "invoices", "invoice_lines", "credit_notes", "credit_note_lines",
-        "allocations", "payments", "overpayments", "prepayments", "currencies", "trial_balance",
+        "allocations", "payments", "overpayments", "prepayments", "currencies", "trial_balance", "unread",
     ),
     # Granular scopes, which apps since March 2026 have to use: https://developer.xero.com/faq/granular-scopes.
     # Overpayments and prepayments come with the payments (https://www.apideck.com/blog/xero-scopes).

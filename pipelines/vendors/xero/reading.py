@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pipelines.http import Response
 from pipelines.landing import Job
 from pipelines.vendors.xero import CARD
-from pipelines.vendors.xero.rows import Record, Row, Tenant, modified
+from pipelines.vendors.xero.rows import Record, Row, Tenant, modified, nameless_row, unlisted_row
 
 MAX_PAGES = 10_000
 # How often a list that kept moving is read on before the rest is left to the next night.
@@ -85,6 +85,8 @@ class Reading:
     seen: dict[str, str] = field(default_factory=dict)
     started: datetime | None = None
     whole: bool = True
+    nameless: dict[str, Row] = field(default_factory=dict)
+    missing: int = 0
 
     def page(self, number: int, since: datetime | None) -> Page:
         size = str(CARD.page_sizes["list"])
@@ -96,7 +98,13 @@ class Reading:
         return found
 
     def fresh(self, items: list[Row]) -> list[Row]:
-        """The records that were not given on in this version."""
+        """The records that were not given on in this version. One without an id cannot be: it is kept apart. FieldMissing where
+        the list begins with many of them and nothing else: that is no odd record but another shape."""
+        named = [item for item in items if item.get(self.listed.id_name)]
+        if len(named) < len(items):
+            self.nameless.update({self._id(item): item for item in items if not item.get(self.listed.id_name)})
+            alien = len(items) > 1 and not named and not self.seen
+            items = [item for item in items if item[self.listed.id_name]] if alien else named
         new = [item for item in items if self.seen.get(self._id(item)) != _version(item)]
         self.seen.update({self._id(item): _version(item) for item in new})
         return new
@@ -131,6 +139,7 @@ class Reading:
             page = self.page(1, since)
             yield self.fresh(page.items)
             if not page.more(1):
+                self.missing = max((page.count or 0) - len(page.items), 0)
                 return
             if not page.boundary or page.boundary <= since:
                 yield from self._stuck(since)
@@ -155,7 +164,20 @@ class Reading:
         return not left or page.pages is None or page.pages - 1 <= min(left)
 
     def _id(self, item: Row) -> str:
-        return str(item[self.listed.id_name])
+        return str(item.get(self.listed.id_name) or f"without an id: {item}")
+
+    def unread(self) -> list[Row]:
+        """What the list has and this pass could not give on, as rows; the next night reads it again."""
+        today = self.job.as_of
+        found = [nameless_row(item, self.listed.path, self.tenant, today) for item in self.nameless.values()]
+        found += [unlisted_row(self.missing, self.listed.path, self.tenant, today)] if self.missing else []
+        kept = [one for one in found if one]
+        if kept:
+            self.whole = False
+            count = sum(one["record_count"] for one in kept)
+            self.job.notes.append(f"{self.tenant.name}: {count} of {self.listed.path} could not be read ({kept[0]['reason']}); "
+                                  "rpt_exceptions names them; the next night reads them again")
+        return kept
 
 
 class Changes(Reading):
@@ -165,16 +187,17 @@ class Changes(Reading):
         self.job.next_cursors[cursor_of(self.listed, self.tenant)] = since.isoformat()
 
 
-def read(job: Job, tenant: Tenant, listed: List, *, full: bool = False) -> Iterator[list[Row]]:
+def read(job: Job, tenant: Tenant, listed: List, unread: list[Row], *, full: bool = False) -> Iterator[list[Row]]:
     """The records of a list that changed since the last night, oldest change first; all of them where it is `full` or was
     never read. A list that one night can hold is read page after page, in as few calls as there are pages; one that it
-    cannot is read so that the next night goes on where this one ends.
+    cannot is read so that the next night goes on where this one ends. `unread` takes the rows of what the list did not give.
     """
     reading = (Reading if full else Changes)(job, tenant, listed)
     stored = None if full else job.cursors.get(cursor_of(listed, tenant))
     since = datetime.fromisoformat(stored) if stored else (yield from reading.numbered(None))
     if since:
         yield from reading.onward(since)
+    unread += reading.unread()
     if reading.whole and reading.started and not full:
         overlap = timedelta(seconds=job.settings.get(CARD.slug, "overlap_seconds"))
         job.next_cursors[cursor_of(listed, tenant)] = (reading.started - overlap).isoformat()

@@ -7,73 +7,17 @@ the base currency. Numbers and flags are read from text too; the vendor writes b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.landing import Fields, Table, row
+from pipelines.landing import Fields, row
 
 Row = dict[str, Any]
 Rows = list[tuple[str, list[Row]]]
 
-_DOCUMENT = {
-    "id": "text", "tenant_id": "text", "number": "text", "reference": "text", "contact_id": "text", "issue_date": "date",
-    "status": "text", "line_amount_types": "text", "currency": "text", "currency_rate": "rate", "sub_total": "money",
-    "total_tax": "money", "total": "money", "sent": "flag", "version": "text", "url": "text", "modified_at": "timestamp",
-}
-_LINE = {
-    "version": "text", "line_number": "integer", "line_id": "text", "item_code": "text", "description": "text",
-    "quantity": "quantity", "unit_price": "money", "discount_rate": "quantity", "discount_amount": "money",
-    "line_amount": "money", "tax_amount": "money",
-}
-_CREDIT = {
-    "id": "text", "tenant_id": "text", "contact_id": "text", "payment_date": "date", "status": "text", "currency": "text",
-    "currency_rate": "rate", "total": "money", "total_tax": "money", "remaining_credit": "money", "version": "text",
-    "url": "text", "modified_at": "timestamp",
-}
-
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        Table("organisations", {
-            "tenant_id": "text", "name": "text", "base_currency": "text", "country": "text", "short_code": "text",
-            "period_lock_date": "date", "end_of_year_lock_date": "date",
-        }),
-        Table("contacts", {
-            "id": "text", "tenant_id": "text", "crm_id": "text", "name": "text",
-            "email": "text", "website": "text", "status": "text", "merged_to_id": "text", "is_customer": "flag",
-            "is_supplier": "flag", "currency": "text", "sales_terms_day": "integer", "sales_terms_type": "text", "url": "text",
-            "modified_at": "timestamp",
-        }),
-        Table("contact_balances", {
-            "contact_id": "text", "tenant_id": "text", "contact_name": "text", "outstanding": "money", "overdue": "money",
-            "report_date": "date",
-        }),
-        Table("invoices", {**_DOCUMENT, "due_date": "date", "amount_due": "money", "amount_paid": "money",
-                           "amount_credited": "money"}),
-        Table("invoice_lines", {"invoice_id": "text", **_LINE}),
-        Table("credit_notes", {**_DOCUMENT, "remaining_credit": "money"}),
-        Table("credit_note_lines", {"credit_note_id": "text", **_LINE}),
-        Table("allocations", {
-            "source_type": "text", "source_id": "text", "version": "text", "line_number": "integer", "invoice_id": "text",
-            "amount": "money", "allocated_on": "date", "is_deleted": "flag",
-        }),
-        Table("payments", {
-            "id": "text", "tenant_id": "text", "payment_type": "text", "status": "text", "payment_date": "date",
-            "amount": "money", "currency": "text", "currency_rate": "rate", "reference": "text", "contact_id": "text",
-            "invoice_id": "text", "credit_note_id": "text", "overpayment_id": "text", "prepayment_id": "text",
-            "modified_at": "timestamp",
-        }),
-        Table("overpayments", _CREDIT),
-        Table("prepayments", _CREDIT),
-        Table("currencies", {"tenant_id": "text", "code": "text", "description": "text"}),
-        Table("trial_balance", {
-            "tenant_id": "text", "account_id": "text", "account_name": "text", "balance": "money", "report_date": "date",
-        }),
-    )
-}
 # What is bought and paid has no place here. A type that nobody enumerated is kept, with its name in the row's problem.
 RECEIVABLE = frozenset({
     "ACCREC", "ACCRECCREDIT", "RECEIVE-OVERPAYMENT", "AROVERPAYMENT", "RECEIVE-PREPAYMENT", "ARPREPAYMENT",
@@ -147,8 +91,16 @@ class Record(Fields):
         return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
     def needs(self, *names: str) -> None:
-        """Names what the record cannot do without and does not have."""
-        self.problems += [f"{name}: is missing" for name in names if self.record.get(name) in (None, "")]
+        """Names what the record cannot do without and does not have: absent is never 0. "Contact.ContactID" is inside Contact."""
+        for name in names:
+            outer, _, inner = name.partition(".")
+            value = self.inner(outer).record.get(inner) if inner else self.record.get(name)
+            if value in (None, ""):
+                self.problems.append(f"{name}: is missing")
+
+    def is_gone(self) -> bool:
+        """Whether the status says that the record counts for nothing, whatever its amounts are."""
+        return self.text("Status") in ("VOIDED", "DELETED")
 
     def is_payable(self, name: str = "Type") -> bool:
         kind = self.text(name)
@@ -209,6 +161,8 @@ def balance_row(item: Row, tenant: Tenant, report_date: date) -> Row | None:
     currencies, not converted (specification of Balances)."""
     fields = Record(item)
     receivable = fields.inner("Balances").inner("AccountsReceivable")
+    if receivable.record:
+        receivable.needs("Outstanding")
     outstanding, overdue = receivable.number("Outstanding"), receivable.number("Overdue")
     if not outstanding and not overdue and not fields.problems:
         return None
@@ -222,7 +176,7 @@ def invoice_rows(item: Row, tenant: Tenant) -> Rows:
     if fields.is_payable():
         return []
     invoice = document_row(
-        fields, tenant, "Invoice", url=_url(tenant, INVOICE_PAGE, fields.text("InvoiceID")),
+        fields, tenant, "Invoice", "AmountDue", url=_url(tenant, INVOICE_PAGE, fields.text("InvoiceID")),
         due_date=fields.date("DueDate"), amount_due=fields.number("AmountDue"), amount_paid=fields.number("AmountPaid"),
         amount_credited=fields.number("AmountCredited"),
     )
@@ -235,23 +189,28 @@ def credit_note_rows(item: Row, tenant: Tenant) -> Rows:
     if fields.is_payable():
         return []
     note = document_row(
-        fields, tenant, "CreditNote", url=_url(tenant, CREDIT_NOTE_PAGE, fields.text("CreditNoteID")),
+        fields, tenant, "CreditNote", "RemainingCredit", url=_url(tenant, CREDIT_NOTE_PAGE, fields.text("CreditNoteID")),
         remaining_credit=fields.number("RemainingCredit"),
     )
     return [("credit_notes", [note]), ("credit_note_lines", line_rows(fields, "credit_note_id", note["id"])),
             ("allocations", allocation_rows(fields, "credit_note", note["id"]))]
 
 
-def document_row(fields: Record, tenant: Tenant, kind: str, **more: Any) -> Row:
-    """What invoices and credit notes have in common. Numbers repeat and may be missing: only the id identifies one."""
+def document_row(fields: Record, tenant: Tenant, kind: str, left: str, **more: Any) -> Row:
+    """What invoices and credit notes have in common; `left` names what is still open. Numbers repeat and may be missing: only
+    the id identifies one."""
     fields.needs(f"{kind}ID", "Date", "Status", "Total")
+    if not fields.is_gone():
+        fields.needs("Contact.ContactID", "TotalTax", left)
+    if fields.each("LineItems"):
+        fields.needs("LineAmountTypes")
     columns = dict(
         id=fields.text(f"{kind}ID"), tenant_id=tenant.id, number=fields.text(f"{kind}Number"),
         reference=fields.text("Reference"), contact_id=fields.inner("Contact").text("ContactID"),
         issue_date=fields.date("Date"), status=fields.text("Status"), line_amount_types=fields.text("LineAmountTypes"),
         currency=fields.text("CurrencyCode"), currency_rate=fields.number("CurrencyRate", "rate"),
         sub_total=fields.number("SubTotal"), total_tax=fields.number("TotalTax"), total=fields.number("Total"),
-        sent=fields.flag("SentToContact"), version=fields.text("UpdatedDateUTC"),
+        cis_deduction=fields.number("CISDeduction"), sent=fields.flag("SentToContact"), version=fields.text("UpdatedDateUTC"),
         modified_at=fields.timestamp("UpdatedDateUTC"), **more,
     )
     return row(fields, **columns)
@@ -263,12 +222,16 @@ def line_rows(document: Record, owner: str, owner_id: str | None) -> list[Row]:
     lines = []
     for number, line in enumerate(document.each("LineItems"), 1):
         fields = Record(line)
+        if fields.number("UnitAmount"):
+            fields.needs("LineAmount")  # a line that is only described has no amount
+        if document.text("LineAmountTypes") == "Inclusive" and fields.number("LineAmount"):
+            fields.needs("TaxAmount")
         columns = dict(
             line_number=number, line_id=fields.text("LineItemID"), item_code=fields.text("ItemCode"),
             description=fields.text("Description"), quantity=fields.number("Quantity", "quantity"),
             unit_price=fields.number("UnitAmount"), discount_rate=fields.number("DiscountRate", "quantity"),
             discount_amount=fields.number("DiscountAmount"), line_amount=fields.number("LineAmount"),
-            tax_amount=fields.number("TaxAmount"),
+            tax_type=fields.text("TaxType"), tax_amount=fields.number("TaxAmount"),
         )
         lines.append(row(fields, **{owner: owner_id}, version=document.text("UpdatedDateUTC"), **columns))
     return lines
@@ -279,7 +242,7 @@ def allocation_rows(document: Record, source_type: str, source_id: str | None) -
     found = []
     for number, allocation in enumerate(document.each("Allocations"), 1):
         fields = Record(allocation)
-        fields.needs("Amount")
+        fields.needs("Amount", "Date", "Invoice.InvoiceID")
         columns = dict(
             line_number=number, invoice_id=fields.inner("Invoice").text("InvoiceID"), amount=fields.number("Amount"),
             allocated_on=fields.date("Date"), is_deleted=fields.flag("IsDeleted") or False,
@@ -298,6 +261,8 @@ def payment_rows(item: Row, tenant: Tenant) -> Rows:
     column, key, id_name = PAID.get(fields.text("PaymentType") or "", PAID["ACCRECPAYMENT"])
     named, invoice = fields.inner(key), fields.inner("Invoice")
     subject = named if named.record else invoice
+    if not (subject.text(id_name) or subject.text("InvoiceID")):
+        fields.problems.append(f"{key}.{id_name}: is missing")
     targets = dict.fromkeys(("invoice_id", "credit_note_id", "overpayment_id", "prepayment_id"))
     targets[column] = subject.text(id_name) or subject.text("InvoiceID")
     payment = row(
@@ -325,6 +290,8 @@ def _credit_rows(item: Row, tenant: Tenant, kind: str) -> Rows:
     if fields.is_payable():
         return []
     fields.needs(f"{kind}ID", "Date", "Status", "Total")
+    if not fields.is_gone():
+        fields.needs("Contact.ContactID", "RemainingCredit")
     credit = row(
         fields, id=fields.text(f"{kind}ID"), tenant_id=tenant.id, contact_id=fields.inner("Contact").text("ContactID"),
         payment_date=fields.date("Date"), status=fields.text("Status"), currency=fields.text("CurrencyCode"),
@@ -335,35 +302,27 @@ def _credit_rows(item: Row, tenant: Tenant, kind: str) -> Rows:
     return [(f"{kind.lower()}s", [credit]), ("allocations", allocation_rows(fields, kind.lower(), credit["id"]))]
 
 
-def receivable_row(report: Row, account: Row, tenant: Tenant, report_date: date) -> Row:
-    """The balance of the accounts-receivable account in a trial balance; an account that the report leaves out has none.
-
-    The year-to-date columns hold a balance-sheet account's balance, Debit and Credit only its last month.
-    """
-    fields = Record(account)
-    account_id = fields.text("AccountID")
-    lines = list(_report_lines(report.get("Rows")))
-    heading = next(([str(cell.get("Value")) for cell in line["Cells"]] for line in lines if line.get("RowType") == "Header"), [])
-    cells = next((line["Cells"] for line in lines if account_id and _account_of(line) == account_id), None)
-    named = dict(zip(heading, (cell.get("Value") or "0" for cell in cells), strict=False)) if cells else {}
-    values = Record({"YTD Debit": "0", "YTD Credit": "0"} if cells is None else named)
-    values.needs("YTD Debit", "YTD Credit")
-    debit, credit = values.number("YTD Debit"), values.number("YTD Credit")
-    return row(values, tenant_id=tenant.id, account_id=account_id, account_name=fields.text("Name"),
-               balance=None if debit is None or credit is None else debit - credit, report_date=report_date)
+# What a record adds to receivables, by its list: a field and its sign. Payments have moved what their documents say is due.
+_OPEN = {"Invoices": ("AmountDue", 1), "CreditNotes": ("RemainingCredit", -1), "Overpayments": ("RemainingCredit", -1),
+         "Prepayments": ("RemainingCredit", -1)}  # fmt: skip
 
 
-def _report_lines(rows: Any) -> Iterator[Row]:
-    """Every line of a report that has cells, at any depth."""
-    for line in rows if isinstance(rows, list) else ():
-        if line.get("Cells"):
-            yield line
-        yield from _report_lines(line.get("Rows"))
+def nameless_row(item: Row, listed: str, tenant: Tenant, read_on: date) -> Row | None:
+    """A record without an id, which is in no table of its kind, as a row of what was not read; a supplier's gives None."""
+    fields = Record(item)
+    if PAYABLE & {fields.text("Type"), fields.text("PaymentType")}:
+        return None
+    name, sign = _OPEN.get(listed, ("", 0))
+    amount = None if fields.is_gone() else fields.number(name)
+    return row(fields, tenant_id=tenant.id, listed=listed, contact_id=fields.inner("Contact").text("ContactID"),
+               posted_on=fields.date("Date"), currency=fields.text("CurrencyCode"), amount=None if amount is None else sign * amount,
+               record_count=1, reason="the record has no id", read_on=read_on)
 
 
-def _account_of(line: Row) -> str | None:
-    attributes = line["Cells"][0].get("Attributes") or ()
-    return next((one.get("Value") for one in attributes if one.get("Id") == "account"), None)
+def unlisted_row(count: int, listed: str, tenant: Tenant, read_on: date) -> Row:
+    """Records that a list counts and does not give, as a row of what was not read."""
+    return row(Record({}), tenant_id=tenant.id, listed=listed, contact_id=None, posted_on=None, currency=None, amount=None,
+               record_count=count, reason="the list counts them and does not give them", read_on=read_on)
 
 
 def by_table(groups: Iterable[Rows]) -> Rows:

@@ -12,8 +12,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -24,33 +23,27 @@ from starlette.routing import Route
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.entities import Customer
 from pipelines.sandbox.world import World
-from pipelines.vendors.xero.sandbox_books import ENDPOINTS, Books, Listing, Record, Table
-from pipelines.vendors.xero.sandbox_render import Json, Renderer, dumps, guid, milliseconds, record_id
+from pipelines.vendors.xero.sandbox_books import ENDPOINTS, Books, Record, Table
+from pipelines.vendors.xero.sandbox_params import MAX_PAGE_SIZE, Refused, date_of, flag_of, invalid, listing_of, number_of
+from pipelines.vendors.xero.sandbox_render import Renderer
+from pipelines.vendors.xero.sandbox_reports import aged_receivables, trial_balance
+from pipelines.vendors.xero.sandbox_shapes import Json, dumps, guid, milliseconds, record_id
 from pipelines.vendors.xero.sandbox_where import BadWhere
 
 TENANTS = ("7e000000-0000-4000-8000-000000000001", "7e000000-0000-4000-8000-000000000002")
 CLIENT_ID, CLIENT_SECRET, FIRST_REFRESH_TOKEN = "sandbox-client", "sandbox-secret", "sandbox-refresh-0"
 ACCESS_SECONDS = 1800
 GRACE_SECONDS = 1800  # how long a refresh token that was used still works (unverified)
-DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000  # a larger pageSize is refused here (unverified: it may be cut to the maximum)
+DEFAULT_PAGE_SIZE = 100
 JOURNALS_STATUS = 403  # what a tier without the Journals endpoint is answered (unverified)
 INVALID_CLIENT_STATUS = 400  # as identity servers of its make answer (unverified)
 API = "/api.xro/2.0"
-# Parameters that name allowed values, separated by commas, and the field that they are about; "" is the endpoint's id.
-LISTS = {"IDs": "", "Statuses": "Status", "InvoiceNumbers": "InvoiceNumber", "ContactIDs": "Contact.ContactID", "References": "Reference"}
-
-
-class Refused(Exception):
-    """A request that Xero answers with an ErrorNumber."""
-
-    def __init__(self, number: int, kind: str, message: str):
-        super().__init__(message)
-        self.number, self.kind, self.message = number, kind, message
-
-
-def invalid(message: str) -> Refused:
-    """The ValidationException for a parameter that makes no sense; its words are (unverified)."""
-    return Refused(10, "ValidationException", message)
+# What else the accounting API has (paths of xero_accounting.yaml), in lower case.
+ELSEWHERE = frozenset({
+    "banktransactions", "banktransfers", "batchpayments", "brandingthemes", "budgets", "contactgroups", "employees", "expenseclaims",
+    "invoicereminders", "items", "linkedtransactions", "manualjournals", "paymentservices", "purchaseorders", "quotes", "receipts",
+    "repeatinginvoices", "reports", "setup", "taxrates", "trackingcategories", "users",
+})
 
 
 def covers(path: str) -> bool:
@@ -89,62 +82,6 @@ class Tokens:
         return self.grant("offline_access", refreshing=True)
 
 
-def since_of(text: str | None) -> datetime | None:
-    """The moment of an If-Modified-Since header: ISO text, in UTC where it has no zone, or an HTTP date."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            raise invalid(f"If-Modified-Since: {text} is not a date and time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def number_of(params: Mapping[str, str], name: str, most: int | None = None) -> int | None:
-    """A whole number from 1 that a parameter gives, None where it is not given."""
-    text = params.get(name)
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1 or (most and int(text) > most):
-        raise invalid(f"{name}: {text} is not a whole number from 1" + (f" to {most}" if most else ""))
-    return int(text)
-
-
-def flag_of(params: Mapping[str, str], name: str) -> bool:
-    """A parameter that is true or false; false where it is not given."""
-    text = params.get(name, "false").lower()
-    if text not in ("true", "false"):
-        raise invalid(f"{name}: {text} is neither true nor false")
-    return text == "true"
-
-
-def date_of(params: Mapping[str, str], name: str, default: date) -> date:
-    """A date that a parameter gives."""
-    try:
-        return date.fromisoformat(params.get(name) or default.isoformat())
-    except ValueError:
-        raise invalid(f"{name}: {params[name]} is not a date") from None
-
-
-def listing_of(request: Request, table: Table) -> Listing:
-    """What the call asks for, but for the page."""
-    params, endpoint = request.query_params, table.endpoint
-    allowed = [
-        (field_name or endpoint.id_field, frozenset(part.strip().lower() for part in params[name].split(",")))
-        for name, field_name in LISTS.items()
-        if params.get(name)
-    ]
-    if flag_of(params, "createdByMyApp"):
-        allowed.append((endpoint.id_field, frozenset()))  # no app has written anything here
-    since = since_of(request.headers.get("if-modified-since")) if endpoint.paged or endpoint.name == "Accounts" else None
-    search = params.get("searchTerm", "").lower()
-    archived = flag_of(params, "includeArchived")
-    return Listing(params.get("where", ""), params.get("order", ""), since, archived, tuple(allowed), search)
-
-
 class Sandbox:
     """The routes under /xero. See `pipelines.sandbox.server.Sandbox` for what the server asks of it."""
 
@@ -181,14 +118,15 @@ class Sandbox:
         reports = {"TrialBalance": self._trial_balance, "AgedReceivablesByContact": self._aged_receivables}
         return [
             Route("/connect/token", self._token, methods=["POST"]),
-            Route("/connections", self._connections, methods=["GET"]),
+            *(Route(path, self._connections, methods=["GET"]) for path in ("/connections", "/Connections")),
             *(Route(f"{API}/Reports/{name}", self._guarded(answer), methods=["GET"]) for name, answer in reports.items()),
             Route(f"{API}/Journals", self._guarded(self._journals), methods=["GET"]),
-            Route(f"{API}/Organisation", self._guarded(self._organisation), methods=["GET"]),
+            *(Route(f"{API}/{name}", self._guarded(self._organisation), methods=["GET"]) for name in ("Organisation", "Organisations")),
             Route(f"{API}/{{endpoint}}", self._guarded(self._list), methods=["GET"]),
             Route(f"{API}/{{endpoint}}/{{id}}", self._guarded(self._get), methods=["GET"]),
             Route(f"{API}/{{rest:path}}", self._guarded(self._missing), methods=["GET"]),
             Route(f"{API}/{{rest:path}}", self._guarded(self._never_written), methods=others),
+            Route("/{rest:path}", self._not_served, methods=["GET", *others]),
         ]
 
     def advance(self, day: date) -> None:
@@ -295,9 +233,11 @@ class Sandbox:
 
     async def _token(self, request: Request) -> Response:
         expected = "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
-        if request.headers.get("authorization") != expected:
-            return self._answer(b'{"error":"invalid_client"}', INVALID_CLIENT_STATUS)
         form = {key: values[0] for key, values in parse_qs((await request.body()).decode()).items()}
+        # The vendor's own client (xero-python) names the app in the form, others in the header.
+        named = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+        if not named and request.headers.get("authorization") != expected:
+            return self._answer(b'{"error":"invalid_client"}', INVALID_CLIENT_STATUS)
         kind = form.get("grant_type")
         if kind == "client_credentials":
             return self._answer(dumps(self.tokens.grant(form.get("scope", ""))))
@@ -363,14 +303,14 @@ class Sandbox:
 
     async def _trial_balance(self, request: Request, books: Books) -> Response:
         on = date_of(request.query_params, "date", self.clock.today)
-        return self._envelope("Reports", dumps(books.trial_balance(on)))
+        return self._envelope("Reports", dumps(trial_balance(books, on)))
 
     async def _aged_receivables(self, request: Request, books: Books) -> Response:
         params = request.query_params
         if not params.get("contactId"):
             raise invalid("contactId: this report is about one contact")
         on = date_of(params, "date", self.clock.today)
-        return self._envelope("Reports", dumps(books.aged_receivables(params["contactId"].lower(), on)))
+        return self._envelope("Reports", dumps(aged_receivables(books, params["contactId"].lower(), on)))
 
     async def _journals(self, request: Request, books: Books) -> Response:
         return self._problem(JOURNALS_STATUS, "Forbidden", "AuthorizationUnsuccessful")
@@ -378,7 +318,15 @@ class Sandbox:
     async def _never_written(self, request: Request, books: Books) -> Response:
         return self._problem(403, "Forbidden", "AuthorizationUnsuccessful")
 
+    async def _not_served(self, request: Request) -> Response:
+        """What is none of the routes: a call that Xero may know, such as DELETE /connections/{id}, in its own shape of an error."""
+        what = f"{request.method} {request.url.path}"
+        return self._problem(404, "Not Found", f"{what} is not served by the sandbox")
+
     async def _missing(self, request: Request, books: Books) -> Response:
+        """404: of an endpoint that Xero has and the sandbox has not, with words that say so; of anything else as Xero does."""
+        if request.url.path.split(f"{API}/")[-1].split("/")[0].lower() in ELSEWHERE:
+            return await self._not_served(request)
         return Response("The resource you're looking for cannot be found", 404, media_type="text/html; charset=utf-8")
 
 

@@ -1,4 +1,5 @@
-"""The books of one organisation: its objects as bytes, what a list call selects of them, and its reports. No HTTP here."""
+"""The books of one organisation: its objects as bytes, and what a list call selects of them. No HTTP here; reports are in
+`sandbox_reports`."""
 
 from __future__ import annotations
 
@@ -6,27 +7,15 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from pipelines.sandbox.clock import Clock
-from pipelines.sandbox.entities import ZERO, Customer
+from pipelines.sandbox.entities import Customer
 from pipelines.vendors.xero.sandbox_noise import noise
-from pipelines.vendors.xero.sandbox_render import (
-    ACCOUNTS,
-    CENT,
-    Json,
-    Renderer,
-    accounts,
-    currencies,
-    dumps,
-    guid,
-    mark_gone,
-    milliseconds,
-    organisation,
-    quoted,
-)
+from pipelines.vendors.xero.sandbox_render import Renderer
+from pipelines.vendors.xero.sandbox_shapes import Json, accounts, currencies, dumps, mark_gone, organisation
 from pipelines.vendors.xero.sandbox_where import Test, parse_order, parse_where
 
 KEPT_VIEWS = 16
@@ -238,13 +227,14 @@ class Books:
                 table.put(document, moment)
         self.trial_balances = [loads(line) for line in (records or {}).get("trial_balance", ())]
         if records is None:
-            mine = [i for i in world.invoices.values() if self._is_mine(i) and not (i.voided or i.deleted)]
+            mine = [i for i in world.invoices.values() if self.is_mine(i) and not (i.voided or i.deleted)]
             base = [i for i in mine if i.currency == world.base_currency]
             for name, document in noise(self.render, base[:2], base[0].created) if base else ():
                 self.tables[name].put(document)
             self.sync()
 
-    def _is_mine(self, row: Any) -> bool:
+    def is_mine(self, row: Any) -> bool:
+        """Whether a record of the world is of this organisation."""
         return self.mine(self.render.contact_of(getattr(row, "customer_id", row.id)))
 
     def sync(self) -> None:
@@ -252,7 +242,7 @@ class Books:
         world, render = self.render.world, self.render
         for customer in world.customers.values():
             key, now = ("Customer", customer.id), render.contact_state(customer)
-            if self._seen.get(key) != now and self._is_mine(customer):
+            if self._seen.get(key) != now and self.is_mine(customer):
                 self._seen[key] = now
                 self.tables["Contacts"].put(render.contact(customer), render.contact_stamp(customer))
         for invoices in (world.invoices, world.drafts):
@@ -264,7 +254,7 @@ class Books:
     def _sync(self, rows: Iterable[Any], shapes: Callable[[Any], list[tuple[str, Json]]]) -> None:
         for row in rows:
             key, now = (type(row).__name__, row.id), (row.version, row.modified)
-            if self._seen.get(key) == now or not self._is_mine(row):
+            if self._seen.get(key) == now or not self.is_mine(row):
                 continue
             self._seen[key] = now
             for name, document in shapes(row):
@@ -290,114 +280,3 @@ class Books:
             record.version, record.modified = record.version + 1, now
         self.render.refresh()
         self.sync()
-
-    # -- reports ----------------------------------------------------------------------------------------------------
-
-    def receivable(self, on: date) -> Decimal:
-        """What customers owe at the end of `on` in base currency, from the documents and not from the contacts' balances.
-
-        An amount in a foreign currency is worth amount / rate, the document's own rate, as it stands in the control account.
-        """
-        if self.from_records:
-            return self._receivable_of_records(on)
-        world, total = self.render.world, ZERO
-        for invoice in world.invoices.values():
-            if self._is_mine(invoice) and not (invoice.deleted or invoice.voided) and invoice.issued <= on:
-                total += world.open_amount(invoice, on) / quoted(invoice.rate)
-        for note in world.credit_notes.values():
-            if self._is_mine(note) and not (note.deleted or note.voided) and note.issued <= on:
-                total -= world.open_amount(note, on) / quoted(note.rate)
-        for payment in world.payments.values():
-            if self._is_mine(payment) and not (payment.deleted or payment.voided) and payment.date <= on:
-                total -= payment.unapplied / quoted(payment.rate)
-        return total
-
-    def _receivable_of_records(self, on: date) -> Decimal:
-        total = ZERO
-        for name, kind, amount, sign in (
-            ("Invoices", "ACCREC", "AmountDue", 1), ("CreditNotes", "ACCRECCREDIT", "RemainingCredit", -1),
-            ("Overpayments", "RECEIVE-OVERPAYMENT", "RemainingCredit", -1), ("Prepayments", "RECEIVE-PREPAYMENT", "RemainingCredit", -1),
-        ):  # fmt: skip
-            for record in self.tables[name].records.values():
-                document = record.document()
-                if record.type == kind and record.status == "AUTHORISED" and record.value("Date").date() <= on:
-                    total += sign * Decimal(document.get(amount, 0)) / Decimal(document.get("CurrencyRate", 1))
-        return total
-
-    def trial_balance(self, on: date) -> Json:
-        """The TrialBalance report at the end of `on`: texts with two decimals, "" for an empty cell."""
-        if self.trial_balances:
-            return self.trial_balances[0]
-        owed = self.receivable(on).quantize(CENT)
-        sections = [
-            {"RowType": "Section", "Title": "Assets", "Rows": [_account_row("Accounts Receivable", owed)]},
-            {"RowType": "Section", "Title": "Liabilities", "Rows": [_account_row("Historical Adjustment", -owed)]},
-        ]
-        side = format(abs(owed), "f")
-        total = {"RowType": "SummaryRow", "Cells": [{"Value": text} for text in ("Total", "0.00", "0.00", side, side)]}
-        rows = [_header("Account", "Debit", "Credit", "YTD Debit", "YTD Credit"), *sections]
-        titles = ["Trial Balance", self.name, f"As at {long_date(on)}"]
-        return self._report("TrialBalance", "Trial Balance", titles, [*rows, {"RowType": "Section", "Title": "", "Rows": [total]}])
-
-    def aged_receivables(self, contact_id: str, on: date) -> Json:
-        """The AgedReceivablesByContact report: open invoices and credits, no buckets but the words "n days overdue"."""
-        rows, totals = [], [ZERO] * 4
-        for record in self.tables["Invoices"].view(Listing(order="Date")):
-            document = record.document()
-            if record.type != "ACCREC" or record.status not in ("AUTHORISED", "PAID") or record.value("Contact.ContactID") != contact_id:
-                continue
-            if record.value("Date").date() > on or not Decimal(document["AmountDue"]):
-                continue
-            cells = [Decimal(document.get(name, 0)) for name in ("Total", "AmountPaid", "AmountCredited", "AmountDue")]
-            totals = [a + b for a, b in zip(totals, cells, strict=True)]
-            rows.append(_invoice_row(record, cells, on))
-        header = _header("Date", "Number", "Due Date", "", "Total", "Paid", "Credited", "Due")
-        blank = (f"{on} 00:00:00", "Opening Balance", "", "", "", "", "", "0.00")
-        opening = {"RowType": "Row", "Cells": [{"Value": text} for text in blank]}
-        contact = self.tables["Contacts"].records.get(contact_id)
-        titles = ["Invoices", contact.document()["Name"] if contact else "", f"To {long_date(on)}", f"Showing payments to {long_date(on)}"]
-        sections = [[opening], [*rows, _summary("Total", totals)], [_summary("Closing Balance", totals)]]
-        shown = [header, *({"RowType": "Section", "Title": "", "Rows": part} for part in sections)]
-        return self._report("AgedReceivablesByContact", "Aged Receivables By Contact", titles, shown)
-
-    def _report(self, kind: str, name: str, titles: list[str], rows: list[Json]) -> Json:
-        now = self.clock.now()
-        return {
-            "ReportID": kind, "ReportName": name, "ReportType": kind, "ReportTitles": titles, "ReportDate": long_date(now.date()),
-            "UpdatedDateUTC": f"/Date({milliseconds(now)})/", "Fields": [], "Rows": rows,
-        }  # fmt: skip
-
-
-def long_date(day: date) -> str:
-    """23 April 2019, as reports write it."""
-    return f"{day.day} {day:%B %Y}"
-
-
-def _header(*titles: str) -> Json:
-    return {"RowType": "Header", "Cells": [{"Value": title} for title in titles]}
-
-
-def _summary(title: str, totals: list[Decimal]) -> Json:
-    texts = [title, "", "", "", *(format(total.quantize(CENT), "f") for total in totals)]
-    return {"RowType": "SummaryRow", "Cells": [{"Value": text} for text in texts]}
-
-
-def _account_row(name: str, balance: Decimal) -> Json:
-    """An account's row; its balance at the date is in the year-to-date columns, debit left of credit."""
-    number, code, *_ = ACCOUNTS[name]
-    text = format(abs(balance), "f")
-    month = ["0.00", ""] if balance >= ZERO else ["", "0.00"]
-    texts = [f"{name} ({code})", *month, *([text, ""] if balance >= ZERO else ["", text])]
-    attributes = [{"Value": guid("account", number), "Id": "account"}]
-    return {"RowType": "Row", "Cells": [{"Value": text, "Attributes": attributes} for text in texts]}
-
-
-def _invoice_row(record: Record, cells: list[Decimal], on: date) -> Json:
-    document, due = record.document(), record.value("DueDate")
-    late = (on - due.date()).days if due else 0
-    texts = [
-        document.get("DateString", "").replace("T", " "), document.get("InvoiceNumber", ""), document.get("DueDateString", ""),
-        f"{late} days overdue" if late > 0 else "", *(format(cell.quantize(CENT), "f") for cell in cells),
-    ]  # fmt: skip
-    attributes = [{"Value": record.id, "Id": "invoiceID"}]
-    return {"RowType": "Row", "Cells": [{"Value": text, "Attributes": attributes} for text in texts]}

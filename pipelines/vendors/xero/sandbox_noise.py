@@ -9,10 +9,10 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from pipelines.sandbox.entities import ZERO, DocLine, Invoice
-from pipelines.vendors.xero.sandbox_render import (
+from pipelines.vendors.xero.sandbox_render import Renderer
+from pipelines.vendors.xero.sandbox_shapes import (
     MAX_NAME,
     Json,
-    Renderer,
     contact_ref,
     day_fields,
     guid,

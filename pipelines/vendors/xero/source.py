@@ -14,13 +14,14 @@ from typing import Any
 import dlt
 
 from pipelines.card import Limit
-from pipelines.http import MAX_WAIT_SECONDS, Api, ApiError, BudgetSpent, Response, RetryPolicy, limits_in_force
+from pipelines.http import MAX_WAIT_SECONDS, Api, ApiError, BudgetSpent, ConnectionLost, Response, RetryPolicy, limits_in_force
 from pipelines.landing import Job, resource
 from pipelines.oauth import ClientCredentials, RotatingToken, TokenStore
 from pipelines.settings import ConfigurationError, Settings
-from pipelines.vendors.xero import CARD, IDENTITY_URL, TOKEN_PATH, rows
+from pipelines.vendors.xero import CARD, IDENTITY_URL, TOKEN_PATH, report, rows
 from pipelines.vendors.xero.reading import INVOICES, LISTS, List, Page, cursor_of, page_of, read
-from pipelines.vendors.xero.rows import TABLES, Row, Tenant
+from pipelines.vendors.xero.rows import Row, Rows, Tenant
+from pipelines.vendors.xero.tables import TABLES
 
 ACCOUNTING = "api.xro/2.0"
 # What apps from before March 2026 were granted, and nothing: a new custom connection may refuse every scope that is named
@@ -171,12 +172,12 @@ def source(job: Job) -> list[Any]:
 
     return [
         of("organisations", _each(job, organisation)),
-        of("contacts", _each(job, contacts), "contact_balances"),
-        of("invoices", _each(job, invoices), "invoice_lines"),
-        of("credit_notes", _each(job, credit_notes), "credit_note_lines", "allocations"),
-        of("payments", _each(job, payments)),
-        of("overpayments", _each(job, overpayments), "allocations"),
-        of("prepayments", _each(job, prepayments), "allocations"),
+        of("contacts", _each(job, contacts), "contact_balances", "unread"),
+        of("invoices", _each(job, invoices), "invoice_lines", "unread"),
+        of("credit_notes", _each(job, credit_notes), "credit_note_lines", "allocations", "unread"),
+        of("payments", _each(job, payments), "unread"),
+        of("overpayments", _each(job, overpayments), "allocations", "unread"),
+        of("prepayments", _each(job, prepayments), "allocations", "unread"),
         of("currencies", _each(job, currencies)),
         of("trial_balance", _each(job, trial_balance)),
     ]
@@ -198,24 +199,24 @@ def contacts(job: Job, tenant: Tenant) -> Pages:
     """Every contact, because balances move without moving a contact's stamp: contacts that are not what the warehouse
     holds, and tonight's balances."""
     balances: dict[str, Row | None] = {}
-    known = _known(job, "contacts")
-    for items in read(job, tenant, LISTS["Contacts"], full=True):
+    known, unread = _known(job, "contacts"), []
+    for items in read(job, tenant, LISTS["Contacts"], unread, full=True):
         balances |= {str(item.get("ContactID")): rows.balance_row(item, tenant, job.as_of) for item in items}
         found = [rows.contact_row(item, tenant, job.settings.get(CARD.slug, "crm_id_field")) for item in items]
         yield "contacts", [contact for contact in found if known.get(contact["id"]) != _values("contacts", contact)]
     # At the end, when the list is whole: a contact that is missing here owes nothing.
     yield "contact_balances", [balance for balance in balances.values() if balance]
+    yield "unread", unread
 
 
 def invoices(job: Job, tenant: Tenant) -> Pages:
     """Sales invoices that changed, and those whose due date may have changed without a trace."""
     listed = LISTS["Invoices"]
-    for items in read(job, tenant, listed):
-        yield from rows.by_table(rows.invoice_rows(item, tenant) for item in items)
+    yield from _changed(job, tenant, "Invoices", rows.invoice_rows)
     if not job.cursors.get(cursor_of(listed, tenant)):
         return  # all of them were read just now
     silent, known = replace(listed, params={**listed.params, "where": PARTLY_PAID}), None
-    for items in read(job, tenant, silent, full=True):
+    for items in read(job, tenant, silent, [], full=True):
         known = _known(job, "invoices") if known is None and items else known or {}
         groups = [group for item in items if (group := rows.invoice_rows(item, tenant))]
         yield from rows.by_table(
@@ -226,26 +227,30 @@ def invoices(job: Job, tenant: Tenant) -> Pages:
 
 def credit_notes(job: Job, tenant: Tenant) -> Pages:
     """Credit notes that changed, with what they were allocated to."""
-    for items in read(job, tenant, LISTS["CreditNotes"]):
-        yield from rows.by_table(rows.credit_note_rows(item, tenant) for item in items)
+    yield from _changed(job, tenant, "CreditNotes", rows.credit_note_rows)
 
 
 def payments(job: Job, tenant: Tenant) -> Pages:
     """Payments from customers and refunds to them that changed."""
-    for items in read(job, tenant, LISTS["Payments"]):
-        yield from rows.by_table(rows.payment_rows(item, tenant) for item in items)
+    yield from _changed(job, tenant, "Payments", rows.payment_rows)
 
 
 def overpayments(job: Job, tenant: Tenant) -> Pages:
     """Customers' overpayments that changed, with what they were allocated to."""
-    for items in read(job, tenant, LISTS["Overpayments"]):
-        yield from rows.by_table(rows.overpayment_rows(item, tenant) for item in items)
+    yield from _changed(job, tenant, "Overpayments", rows.overpayment_rows)
 
 
 def prepayments(job: Job, tenant: Tenant) -> Pages:
     """Customers' prepayments that changed, with what they were allocated to."""
-    for items in read(job, tenant, LISTS["Prepayments"]):
-        yield from rows.by_table(rows.prepayment_rows(item, tenant) for item in items)
+    yield from _changed(job, tenant, "Prepayments", rows.prepayment_rows)
+
+
+def _changed(job: Job, tenant: Tenant, path: str, rows_of: Callable[[Row, Tenant], Rows]) -> Pages:
+    """What changed in a list, as rows, and what of it could not be read."""
+    unread: list[Row] = []
+    for items in read(job, tenant, LISTS[path], unread):
+        yield from rows.by_table(rows_of(item, tenant) for item in items)
+    yield "unread", unread
 
 
 def currencies(job: Job, tenant: Tenant) -> Pages:
@@ -255,15 +260,26 @@ def currencies(job: Job, tenant: Tenant) -> Pages:
 
 
 def trial_balance(job: Job, tenant: Tenant) -> Pages:
-    """The balance of accounts receivable on the business date: the control total of the books."""
-    found = job.api.ask(tenant, "Accounts", {"where": RECEIVABLES}, label="Accounts").json["Accounts"] or []
-    accounts = [item for item in found if item.get("SystemAccount") == "DEBTORS"]
-    if not accounts:
-        job.notes.append(f"{tenant.name}: no account is the system's accounts receivable; there is no control total")
-        return
-    params = {"date": job.as_of.isoformat()}
-    report = job.api.ask(tenant, "Reports/TrialBalance", params, label="TrialBalance").json["Reports"][0]
-    yield "trial_balance", [rows.receivable_row(report, account, tenant, job.as_of) for account in accounts]
+    """The balance of accounts receivable on the business date: the control total of the books. One that cannot be read is a
+    row that says why: a control never keeps what it controls from being read."""
+    try:
+        found = _list_in(job.api.ask(tenant, "Accounts", {"where": RECEIVABLES}, label="Accounts"), "Accounts")
+        accounts = [item for item in found if item.get("SystemAccount") == "DEBTORS"]
+        params = {"date": job.as_of.isoformat()}
+        reports = _list_in(job.api.ask(tenant, "Reports/TrialBalance", params, label="TrialBalance"), "Reports") if accounts else []
+    except (ApiError, ConnectionLost) as error:
+        kept = [report.unread_row(f"TrialBalance could not be read: {error}", tenant, job.as_of)]
+    else:
+        kept = [report.receivable_row(next(iter(reports), None), account, tenant, job.as_of) for account in accounts]
+        kept = kept or [report.unread_row("TrialBalance: no account is the system's accounts receivable", tenant, job.as_of)]
+    job.notes += [f"{tenant.name}: {one['_problem']}; there is no control total" for one in kept if one["_problem"]]
+    yield "trial_balance", kept
+
+
+def _list_in(answer: Response, name: str) -> list[Row]:
+    """The objects under a name of an answer; none where the answer is of another shape."""
+    found = answer.json.get(name) if isinstance(answer.json, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _known(job: Job, table: str) -> dict[str, tuple[Any, ...]]:

@@ -48,12 +48,10 @@ lines as (
         on credit_memos.id = lines.credit_memo_id and credit_memos.sync_token = lines.sync_token
 ),
 
-final as (
+kinds as (
     select
-        'quickbooks' as source,
-        document_type,
-        document_id,
-        line_number,
+        lines.*,
+        coalesce(item_name, item_id) as product_code,
         -- LineDetailTypeEnum of Intuit's schema; DescriptionLineDetail stands in recorded answers.
         coalesce({{ enumerate('detail_type', {
             'SalesItemLineDetail': 'item', 'GroupLineDetail': 'item', 'ReimburseLineDetail': 'item',
@@ -63,8 +61,22 @@ final as (
             'JournalEntryLineDetail': 'item', 'DescriptionOnly': 'text', 'DescriptionLineDetail': 'text',
             'PaymentLineDetail': 'text', 'SubTotalLineDetail': 'text', 'DiscountLineDetail': 'discount',
             'TaxLineDetail': 'tax', 'TDSLineDetail': 'tax'
-        }) }}, 'text') as line_kind,
-        coalesce(item_name, item_id) as product_code,
+        }) }}, 'text') as stated_kind
+    from lines
+),
+
+final as (
+    select
+        'quickbooks' as source,
+        document_type,
+        document_id,
+        line_number,
+        case
+            when stated_kind <> 'item' then stated_kind
+            else {{ kind_of_line('amount', 'quantity', 'unit_price', 'product_code', ['document_type', 'document_id'])
+                | trim | indent(12) }}
+        end as line_kind,
+        product_code,
         description,
         quantity,
         unit_price,
@@ -72,7 +84,7 @@ final as (
         service_date,
         url,
         _problem as problem
-    from lines
+    from kinds
 )
 
 {{ canonical_select('document_lines', 'final') }}

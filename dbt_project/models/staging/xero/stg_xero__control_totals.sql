@@ -37,12 +37,12 @@ later as (
 
 items as (
     select
-        document_type as record_type, document_id as record_id, customer_id, issue_date as item_date, rate,
+        document_type as record_type, document_id as record_id, customer_id, issue_date as item_date, rate, rate_divisor,
         currency, case when document_type = 'invoice' then 1 else -1 end as sign, open_amount
     from {{ ref('stg_xero__documents') }}
     where status = 'issued'
     union all
-    select 'payment', payment_id, customer_id, payment_date, rate, currency, -1, unapplied_amount
+    select 'payment', payment_id, customer_id, payment_date, rate, rate_divisor, currency, -1, unapplied_amount
     from {{ ref('stg_xero__payments') }}
     where payment_type = 'payment'
 ),
@@ -50,7 +50,7 @@ items as (
 -- The quote of an item's day, for those that came without one of their own.
 quotes as (
     select
-        from_currency, rate, rate_date,
+        from_currency, rate, rate_divisor, rate_date,
         lead(rate_date) over (partition by from_currency order by rate_date) as next_date
     from {{ ref('stg_xero__rates') }}
     where to_currency = '{{ var("base_currency") }}'
@@ -63,19 +63,27 @@ base_currency as (
 dated as (
     select
         items.customer_id,
-        coalesce(items.rate, quotes.rate) as rate,
+        items.currency,
+        case when items.rate is null then quotes.rate else items.rate end as rate,
+        case when items.rate is null then quotes.rate_divisor else items.rate_divisor end as rate_divisor,
         items.sign * items.open_amount as raw_now,
         case when items.item_date <= {{ as_of() }} then items.sign * items.open_amount end as raw_dated,
-        case when items.item_date <= {{ as_of() }} then items.sign * {{ round_money(
-            times_rate('items.open_amount + coalesce(later.amount, 0)', 'coalesce(items.rate, quotes.rate)'),
-            'base_currency.minor_units') }}
-        end as base_then
+        case when items.item_date <= {{ as_of() }} then items.sign * (items.open_amount + coalesce(later.amount, 0)) end
+            as raw_then
     from items
-    cross join base_currency
     left join quotes
         on items.currency = quotes.from_currency and items.item_date >= quotes.rate_date
         and (items.item_date < quotes.next_date or quotes.next_date is null)
     left join later on items.record_type = later.record_type and items.record_id = later.record_id
+),
+
+converted as (
+    select
+        dated.*,
+        {{ round_money(times_rate('dated.raw_then', 'dated.rate', 'dated.rate_divisor'), 'base_currency.minor_units') }}
+            as base_then
+    from dated
+    cross join base_currency
 ),
 
 ours as (
@@ -83,10 +91,14 @@ ours as (
         customer_id,
         {{ total('raw_now') }} as raw_now,
         {{ total('raw_dated') }} as raw_dated,
+        {{ total('raw_then') }} as raw_then,
         {{ total('base_then') }} as base_then,
-        max(case when raw_now <> 0 then rate end) as rate
-    from dated
-    where customer_id is not null
+        max(case when raw_now <> 0 then rate end) as rate,
+        min(case when raw_now <> 0 then coalesce(rate_divisor, 1) end) as rate_divisor,
+        -- A sum over several currencies is in none.
+        case when count(distinct currency) = 1 then max(currency) end as own_currency
+    from converted
+    where customer_id is not null and (raw_now <> 0 or raw_then <> 0)
     group by 1
 ),
 
@@ -95,7 +107,7 @@ contacts as (
 ),
 
 -- Only what is not 0 has a balance; a contact of an organisation that gave none at all tonight has nothing to compare.
-compared as (
+stated as (
     select
         coalesce(balances.contact_id, contacts.id) as contact_id,
         coalesce(balances.contact_name, contacts.name) as contact_name,
@@ -143,15 +155,20 @@ customers as (
         null as bucket_31_60,
         null as bucket_61_90,
         null as bucket_91_plus,
-        coalesce(ours.base_then, 0) + case
-            when compared.outstanding = ours.raw_dated then 0
-            else {{ times_rate('compared.outstanding - coalesce(ours.raw_now, 0)', 'coalesce(ours.rate, 1)') }}
-        end as total,
-        null as own_currency,
-        null as own_total,
+        coalesce(ours.base_then, 0)
+            + {{ times_rate('compared.not_ours', 'coalesce(ours.rate, 1)', 'ours.rate_divisor') }} as total,
+        ours.own_currency,
+        case when ours.own_currency is not null then ours.raw_then + compared.not_ours end as own_total,
         null as url,
         compared._problem as problem
-    from compared
+    from (
+        select
+            stated.*,
+            case when stated.outstanding = ours.raw_dated then 0
+                else stated.outstanding - coalesce(ours.raw_now, 0) end as not_ours
+        from stated
+        left join ours on stated.contact_id = ours.customer_id
+    ) as compared
     left join ours on compared.contact_id = ours.customer_id
 ),
 

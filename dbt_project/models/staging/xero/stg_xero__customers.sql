@@ -1,6 +1,6 @@
-{#- Suppliers are contacts too. A contact is a customer when Xero says so (it has sales invoices) or does not call it a
-    supplier, when receivables name it, when somebody wrote the CRM's id on it, or when it was merged into another,
-    whose id a CRM may still store. -#}
+{#- Suppliers are contacts too, and so is whoever a bank transaction names. Xero sets IsCustomer itself, with the first
+    sales invoice (specification of Contact): a contact is a customer when the flag says so or is absent, when receivables
+    name it, when somebody wrote the CRM's id on it, or when it was merged into another, whose id a CRM may still store. -#}
 with contacts as (
     {{ newest(source('raw_xero', 'contacts'), ['id']) }}
 ),
@@ -32,7 +32,7 @@ final as (
     left join {{ ref('stg_xero__organisations') }} as organisations on contacts.tenant_id = organisations.tenant_id
     left join {{ ref('stg_xero__contact_terms') }} as terms on contacts.id = terms.contact_id
     left join named on contacts.id = named.contact_id
-    where coalesce(contacts.is_customer, true) or not coalesce(contacts.is_supplier, false)
+    where coalesce(contacts.is_customer, true)
         or named.contact_id is not null or {{ text_or_null('contacts.crm_id') }} is not null
         or {{ text_or_null('contacts.merged_to_id') }} is not null
 )

@@ -26,7 +26,8 @@ lines as (
     select
         '{{ document_type }}' as document_type, parents.id as document_id, parents.status, parents.line_amount_types,
         parents.url, lines.line_number, lines.item_code, lines.description, lines.quantity, lines.unit_price,
-        lines.discount_rate, lines.discount_amount, lines.line_amount, lines.tax_amount, lines._problem
+        lines.discount_rate, lines.discount_amount, lines.line_amount, lines.tax_type, lines.tax_amount,
+        lines._problem
     from {{ parents }} as parents
     inner join {{ lines }} as lines
         on parents.id = lines.{{ document_type }}_id and parents.version = lines.version
@@ -49,19 +50,50 @@ net as (
     where coalesce(status, 'none') <> 'DELETED'
 ),
 
--- What one unit of an amount with tax is without it; the same for the price and for the discount of the line.
+-- A document's lines with tax inside, by their kind of tax: what they are without it, of what they are with it.
+taxed as (
+    select
+        document_type, document_id, coalesce(tax_type, '') as tax_type,
+        sum(abs(net_amount)) as net_amount, sum(abs(line_amount)) as line_amount
+    from net
+    where basis = 'gross' and line_amount <> 0
+    group by 1, 2, 3
+),
+
+taxed_documents as (
+    select document_type, document_id, sum(net_amount) as net_amount, sum(line_amount) as line_amount
+    from taxed
+    group by 1, 2
+),
+
+-- What a price with tax is without it, as a fraction of two amounts. An undiscounted line says it of itself. What is left
+-- of a discounted line is too little to say it, or nothing: then the lines of its kind of tax do, else the document.
 shares as (
     select
         net.*,
-        case when basis = 'gross' then coalesce({{ ratio('net_amount', 'line_amount') }}, 1) else 1 end as net_share
+        case
+            when net.basis <> 'gross' then 1
+            when net.stated_discount = 0 and net.line_amount <> 0 then net.net_amount
+            else coalesce(taxed.net_amount, taxed_documents.net_amount, 1)
+        end as net_part,
+        case
+            when net.basis <> 'gross' then 1
+            when net.stated_discount = 0 and net.line_amount <> 0 then net.line_amount
+            else coalesce(taxed.line_amount, taxed_documents.line_amount, 1)
+        end as whole
     from net
+    left join taxed
+        on net.document_type = taxed.document_type and net.document_id = taxed.document_id
+        and coalesce(net.tax_type, '') = taxed.tax_type
+    left join taxed_documents
+        on net.document_type = taxed_documents.document_type and net.document_id = taxed_documents.document_id
 ),
 
 priced as (
     select
         shares.*,
-        {{ times_rate('unit_price', 'net_share') }} as net_price,
-        coalesce({{ times_rate('stated_discount', 'net_share') }}, 0) as net_discount
+        {{ quotient('unit_price', 'net_part', 'whole') | trim }} as net_price,
+        coalesce({{ quotient('stated_discount', 'net_part', 'whole') | trim }}, 0) as net_discount
     from shares
 ),
 
@@ -74,8 +106,8 @@ final as (
         case
             when basis like 'unknown: %' then basis
             when unit_price is null and coalesce(net_amount, 0) = 0 and _problem is null then 'text'
-            when net_amount + net_discount < 0 then 'discount'
-            else 'item'
+            else {{ kind_of_line('net_amount + net_discount', 'quantity', 'unit_price', 'item_code',
+                ['document_type', 'document_id']) | trim | indent(12) }}
         end as line_kind,
         {{ text_or_null('item_code') }} as product_code,
         description,

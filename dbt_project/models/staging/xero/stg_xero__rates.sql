@@ -16,7 +16,7 @@ ranked as (
         quoted.currency,
         organisations.home_currency,
         quoted.rate_date,
-        {{ ratio('1', 'quoted.currency_rate') }} as rate,
+        quoted.currency_rate,
         row_number() over (
             partition by quoted.currency, organisations.home_currency, quoted.rate_date
             order by quoted.modified_at desc nulls last, quoted.id
@@ -32,8 +32,8 @@ final as (
         'xero' as source,
         currency as from_currency,
         home_currency as to_currency,
-        rate,
-        null as rate_divisor,
+        1 as rate,
+        currency_rate as rate_divisor,
         rate_date
     from ranked
     where _rank = 1
