@@ -96,7 +96,7 @@ def setup_crm(
     yes: Annotated[bool, typer.Option("--yes", help="Create them without asking.")] = False,
     package: Annotated[Path | None, typer.Option(help="Create nothing; write DIR/<crm>/, for the CRM's own deployment tools.")] = None,
 ) -> None:
-    """Show the fields that the CRM lacks, and create them."""
+    """Show the fields that the CRM lacks or has in another form, and create or repair them."""
     from pipelines import night
     from pipelines.writeback import setup
 
@@ -106,7 +106,7 @@ def setup_crm(
         _print({"written": written}, "\n".join(itertools.chain(*written.values())) or "Nothing is missing.")
         return
     missing = {slug: setup.missing(crm) for slug, crm in crms.items()}
-    document = {slug: {name: [field.label for field in fields] for name, fields in found.items()} for slug, found in missing.items()}
+    document = {slug: {name: setup.labels(wrong) for name, wrong in found.items()} for slug, found in missing.items()}
     if not any(missing.values()):
         _print({"missing": document, "created": False}, "Nothing is missing.")
         return

@@ -41,14 +41,13 @@ def _folders(settings: Settings) -> list[str]:
 
 
 def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
-    """Whether the vendor answers, lets everything be read that is needed, and (a CRM) has Crossfoot's fields."""
+    """Whether the vendor answers, lets everything be read that is needed, and (a CRM) has Crossfoot's fields as they should be."""
     source = importlib.import_module(f"pipelines.vendors.{slug}.source")
     try:
         findings = source.check(source.connect(settings, tokens), settings)
         if not findings and VENDORS[slug].side == "crm":
             crm = connect_crm(settings, slug)
-            findings += [f"{slug}: {name} lack {', '.join(field.label for field in fields)}; create them with `crossfoot setup-crm`"
-                         for name, fields in setup.missing(crm).items()]
+            findings += setup.sentences(slug, setup.missing(crm))
     except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing) as error:
         findings = [str(error)]
     return findings

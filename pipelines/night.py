@@ -232,8 +232,7 @@ def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> list[Desired
 
 def make_plan(night: Night, crms: Mapping[str, Crm], blocks: Sequence[str]) -> tuple[Plan, Path]:
     """Compares the activation models with the CRMs as they are now, and saves the plan."""
-    missing = [f"{slug} lacks {len(fields)} fields of {name}; create them with `crossfoot setup-crm`"
-               for slug, crm in crms.items() for name, fields in setup.missing(crm).items()]
+    missing = [block for slug, crm in crms.items() for block in setup.blocks(slug, setup.missing(crm))]
     with open_journal(night.settings) as journal:
         plan = prepare_plan(
             desired_records(night.settings, crms), crms, journal, night.policy, as_of=night.as_of,

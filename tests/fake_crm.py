@@ -11,6 +11,7 @@ from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
     BatchRefused,
+    Deviation,
     Field,
     Outcome,
     OutcomeUnknown,
@@ -70,7 +71,9 @@ class FakeCrm:
         self.reject: dict[str, str] = {}
         self.lose: list[str | None] = []
         self.writes: list[tuple[str, ...]] = []
-        self.absent: dict[str, list[Field]] = {}
+        self.refuses: dict[tuple[str, str | None], bool] = {}  # {(field, value): whether the refusal names the field}
+        self.one_by_one = False  # a refused record is refused alone, and not its batch
+        self.deviations: dict[str, list[Deviation]] = {}
         self._next = 900
 
     def snapshot(self) -> tuple[object, object]:
@@ -92,9 +95,17 @@ class FakeCrm:
         bad = sorted(self.refuse & set(ids))
         if bad:
             raise BatchRefused(f"record {bad[0]} is invalid")
+        refused = {update.record_id: self._refused(update) for update in updates}
+        wrong = {id: named for id, named in refused.items() if named is not None}
+        if wrong and not self.one_by_one:
+            id, named = next(iter(wrong.items()))
+            raise BatchRefused(f"a value of record {id} is refused", named)
         outcomes = []
         for update in updates:
             message = self.reject.get(update.record_id)
+            if update.record_id in wrong:
+                outcomes.append(Outcome(update.record_id, "rejected", "a value is refused", wrong[update.record_id]))
+                continue
             if message is None:
                 self.records[object][update.record_id] |= update.values
                 self.writes.append((object, update.record_id, *sorted(update.values)))
@@ -104,11 +115,16 @@ class FakeCrm:
         self.switch.tick(f"after update {object}")
         return outcomes
 
-    def missing_fields(self, object: str) -> list[Field]:
-        return list(self.absent.get(object, ()))
+    def _refused(self, update: RecordUpdate) -> frozenset[str] | None:
+        """The fields that the refusal of this record names, None where it is taken."""
+        bad = [(item, named) for item, named in self.refuses.items() if item in update.values.items()]
+        return frozenset(name for (name, _), named in bad if named) if bad else None
+
+    def missing_fields(self, object: str) -> list[Deviation]:
+        return list(self.deviations.get(object, ()))
 
     def create_fields(self, object: str, fields: Sequence[Field]) -> None:
-        self.absent[object] = [field for field in self.absent.get(object, ()) if field not in fields]
+        self.deviations[object] = [one for one in self.deviations.get(object, ()) if one.field not in fields]
 
     def find_task(self, account_id: str, key: str) -> str | None:
         self.switch.tick("find task")

@@ -82,7 +82,6 @@ UNPUBLISHED = {
     r"hubspot: results\.properties\.(billing_email|contract_(start|end)_date|invoice_numbers|payment_terms)":
         "properties of the portal's own, named in the settings",
     r"hubspot: (results\.|json:inputs\.)properties\.crossfoot_\w+": "properties that setup-crm makes",
-    r"hubspot: json:inputs\.showCurrencySymbol": "developers.hubspot.com, properties reference (unverified)",
     r"salesforce: DailyApiRequests(\.Max|\.Remaining)?": "REST API developer guide, Limits (unverified)",
     r"salesforce: soql:(CurrencyType|DatedConversionRate)\.\w+": "Object reference: CurrencyType, DatedConversionRate (unverified)",
     r"salesforce: soql:(OpportunityStage|Organization|FieldPermissions|PermissionSet|PermissionSetAssignment|CustomField)\.\w+":

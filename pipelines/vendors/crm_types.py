@@ -8,7 +8,7 @@ datetime "2026-03-31T02:00:00Z", enumeration, text and ids as they are, null as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -120,12 +120,39 @@ class RecordUpdate:
 
 
 @dataclass(frozen=True)
+class Deviation:
+    """How one field in the CRM is not as Crossfoot needs it.
+
+    `name` is the CRM's, with its object's. `refuses`: the values (None: clearing) that the CRM therefore refuses, or None for all.
+    `alters`: values would get lost or be kept as something else, so that nothing may be written. `repairable`:
+    `create_fields` brings it in order.
+    """
+
+    field: Field
+    name: str
+    problem: str
+    remedy: str
+    refuses: tuple[str | None, ...] | None = ()
+    alters: bool = False
+    repairable: bool = False
+    absent: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.problem}; {self.remedy}"
+
+    def refuses_value(self, text: str | None) -> bool:
+        """Whether the CRM refuses this canonical text for the field."""
+        return self.refuses is None or text in self.refuses
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What the vendor said about one record of an update."""
+    """What the vendor said about one record of an update. `fields` are those that it was rejected for, where it said so."""
 
     record_id: str
     status: Literal["written", "rejected"]
     message: str = ""
+    fields: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -141,7 +168,11 @@ class TaskRequest:
 
 
 class BatchRefused(Exception):
-    """The vendor refused a whole batch for what one record holds; nothing was written."""
+    """The vendor refused a whole batch for what one record holds; nothing was written. `fields` are those that it named."""
+
+    def __init__(self, message: str, fields: Collection[str] = ()):
+        super().__init__(message)
+        self.fields = frozenset(fields)
 
 
 class OutcomeUnknown(Exception):
@@ -149,7 +180,7 @@ class OutcomeUnknown(Exception):
 
 
 class FieldsMissing(Exception):
-    """The CRM does not have a field, or has it with another type; every record would fail alike."""
+    """The CRM does not have a field, or has it in another form, and the message says what to do."""
 
 
 class Crm(Protocol):
@@ -163,7 +194,7 @@ class Crm(Protocol):
 
     def update(self, object: str, updates: Sequence[RecordUpdate]) -> list[Outcome]: ...
 
-    def missing_fields(self, object: str) -> list[Field]: ...
+    def missing_fields(self, object: str) -> list[Deviation]: ...
 
     def create_fields(self, object: str, fields: Sequence[Field]) -> None: ...
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, RecordUpdate, same
+from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, same
 from pipelines.writeback.journal import TASKS, FieldKey, Holder, Intent, Journal, Run, Settled
 from pipelines.writeback.live import Progress, live_plan, silent
 from pipelines.writeback.plan import (
@@ -25,6 +25,7 @@ from pipelines.writeback.plan import (
     WritebackPolicy,
     restricted,
 )
+from pipelines.writeback.refusals import Pending, Refusals, halves, pending
 from pipelines.writeback.resolve import look, resolve
 from pipelines.writeback.tasks import request
 
@@ -139,17 +140,6 @@ def carry_out(
     return result
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """One record on its way: its intents, none of which has an outcome yet."""
-
-    record_id: str
-    intents: tuple[Intent, ...]
-
-    def update(self) -> RecordUpdate:
-        return RecordUpdate(self.record_id, {intent.field: intent.after for intent in self.intents})
-
-
 class _Session:
     """One apply under way: what it has done so far."""
 
@@ -167,6 +157,7 @@ class _Session:
         self._problems: list[Settled] = []
         self._tries: Counter[str] = Counter()
         self._troubles = 0
+        self._refusals = Refusals()
 
     def write_object(self, crm: Crm, object: str, changes: Sequence[Change]) -> None:
         records = [list(group) for _, group in groupby(changes, key=lambda change: change.record_id)]
@@ -203,7 +194,7 @@ class _Session:
             resolved=tuple(resolved),
         )
 
-    def _announce(self, crm: Crm, object: str, batch: Sequence[Change]) -> list[_Pending]:
+    def _announce(self, crm: Crm, object: str, batch: Sequence[Change]) -> list[Pending]:
         """Journals the batch's intents, after another look at it: a record that moved since the plan is skipped."""
         fields = {field.name: field for field in crm.objects[object]}
         names = [name for name in fields if name in {change.field for change in batch}]
@@ -222,32 +213,68 @@ class _Session:
         wanted = [(change.key, change.before, change.after) for change in batch]
         intents = self._journal.add_intents(self._run.run_id, wanted, self._now(), skipped=skipped)
         self._count([Settled(intent, "skipped", skipped[intent.key]) for intent in intents if intent.key in skipped])
-        return _pending([intent for intent in intents if intent.key not in skipped])
+        return pending([intent for intent in intents if intent.key not in skipped])
 
-    def _send(self, crm: Crm, object: str, batch: list[_Pending]) -> None:
-        """Sends the batch. What the vendor refuses as a whole, or leaves open, is halved until one record is to blame."""
+    def _send(self, crm: Crm, object: str, batch: list[Pending]) -> None:
+        """Sends the batch. What the vendor refuses as a whole, or leaves open, is halved until one record is to blame, and
+        that one goes again without the fields that it was refused for."""
         waiting = [batch] if batch else []
         while waiting:
-            group = waiting.pop()
+            group = self._takeable(crm, object, waiting.pop())
+            if not group:
+                continue
             try:
                 outcomes = crm.update(object, [record.update() for record in group])
             except BatchRefused as refused:
                 self._trouble(refused)
-                if len(group) == 1:
-                    self._settle([Settled(intent, "rejected", str(refused)) for intent in group[0].intents])
-                else:
-                    waiting += _halves(group)
+                waiting += self._after_refusal(crm, object, group, refused)
             except OutcomeUnknown as lost:
                 self._trouble(lost)
-                waiting += _halves(self._after_loss(crm, group, lost))
+                waiting += halves(self._after_loss(crm, group, lost))
             else:
-                self._settle(_matched(object, group, outcomes))
+                waiting += self._after_answer(object, group, outcomes)
 
-    def _after_loss(self, crm: Crm, group: Sequence[_Pending], lost: OutcomeUnknown) -> list[_Pending]:
+    def _takeable(self, crm: Crm, object: str, group: list[Pending]) -> list[Pending]:
+        fit, settled = self._refusals.takeable(crm, object, group)
+        self._settle(settled)
+        return fit
+
+    def _after_refusal(self, crm: Crm, object: str, group: list[Pending], refused: BatchRefused) -> list[list[Pending]]:
+        """What is to be sent instead of a batch that was refused as a whole."""
+        if refused.fields:
+            self._refusals.learn(crm, object)
+            fit = self._takeable(crm, object, group)
+            if fit != group:
+                return [fit]
+        if len(group) > 1:
+            return halves(group)
+        again, settled = self._refusals.narrowed(group[0], str(refused), refused.fields)
+        self._settle(settled)
+        return again
+
+    def _after_answer(self, object: str, group: Sequence[Pending], outcomes: Sequence[Outcome]) -> list[list[Pending]]:
+        """Settles the records of a call, and returns what of the rejected ones is to be sent again."""
+        whole: list[Pending] = []
+        parts: list[list[Pending]] = []
+        settled: list[Settled] = []
+        for record, outcome in _matched(object, group, outcomes):
+            if outcome.status == "written":
+                settled += [Settled(intent, "written", outcome.message) for intent in record.intents]
+                continue
+            again, rejected = self._refusals.narrowed(record, outcome.message, outcome.fields)
+            settled += rejected
+            if len(again) == 1:
+                whole += again[0]  # different records fit into one call, and the halves of one do not
+            else:
+                parts += again
+        self._settle(settled)
+        return [*parts, *([whole] if whole else [])]
+
+    def _after_loss(self, crm: Crm, group: Sequence[Pending], lost: OutcomeUnknown) -> list[Pending]:
         """Settles by reading what the lost call did, and returns the records that it did not write."""
         findings = look(crm, self._journal, [intent for record in group for intent in record.intents])
         self._settle([_found(finding.intent, finding.message) for finding in findings if finding.holds != "old"])
-        left = _pending([finding.intent for finding in findings if finding.holds == "old"])
+        left = pending([finding.intent for finding in findings if finding.holds == "old"])
         if left and len(group) == 1:  # a larger group comes back halved
             self._try_again(f"{crm.slug} {left[0].intents[0].object} {left[0].record_id}", lost)
         return left
@@ -288,25 +315,12 @@ class _Session:
         self._on_progress(self._counts.total(), self._plan.size)
 
 
-def _pending(intents: Sequence[Intent]) -> list[_Pending]:
-    return [_Pending(record_id, tuple(group)) for record_id, group in groupby(intents, key=lambda one: one.record_id)]
-
-
-def _halves(group: Sequence[_Pending]) -> list[list[_Pending]]:
-    middle = (len(group) + 1) // 2
-    return [list(half) for half in (group[middle:], group[:middle]) if half]  # the first half is popped first
-
-
-def _matched(object: str, group: Sequence[_Pending], outcomes: Sequence[Outcome]) -> list[Settled]:
-    """Outcomes matched to their records by id. Raises ApplyStopped unless each record has exactly one."""
+def _matched(object: str, group: Sequence[Pending], outcomes: Sequence[Outcome]) -> list[tuple[Pending, Outcome]]:
+    """Records with their outcomes, by id. Raises ApplyStopped unless each record has exactly one."""
     by_id = {outcome.record_id: outcome for outcome in outcomes}
     if len(outcomes) != len(group) or by_id.keys() != {record.record_id for record in group}:
         raise ApplyStopped(f"{object}: {len(group)} records were sent and {len(outcomes)} outcomes came: {sorted(by_id)}")
-    return [
-        Settled(intent, by_id[record.record_id].status, by_id[record.record_id].message)
-        for record in group
-        for intent in record.intents
-    ]
+    return [(record, by_id[record.record_id]) for record in group]
 
 
 def _found(intent: Intent, conflict: str) -> Settled:

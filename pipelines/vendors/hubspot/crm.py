@@ -20,6 +20,7 @@ from pipelines.vendors.crm_types import (
     DEAL_FIELDS,
     NUMBERS,
     BatchRefused,
+    Deviation,
     Field,
     FieldsMissing,
     Outcome,
@@ -30,9 +31,9 @@ from pipelines.vendors.crm_types import (
     task_marker,
 )
 from pipelines.vendors.hubspot import VERSION
+from pipelines.vendors.hubspot import crm_properties as properties
+from pipelines.vendors.hubspot.crm_properties import GROUP, PREFIX, SETUP
 
-GROUP = "crossfoot"
-PREFIX = "crossfoot_"
 BATCH_SIZE = 100  # inputs of one batch call (not in the specification; what public clients keep to)
 ASSOCIATION_PAGE = 500
 MAX_ASSOCIATION_PAGES = 100
@@ -43,16 +44,7 @@ REFUSALS = frozenset({400, 404, 409, 413, 422})
 UNKNOWN_PROPERTY = "PROPERTY_DOESNT_EXIST"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PROPERTY_TYPES = {
-    "money": ("number", "number"),
-    "number": ("number", "number"),
-    "integer": ("number", "number"),
-    "date": ("date", "date"),
-    "datetime": ("datetime", "date"),
-    "enumeration": ("enumeration", "select"),
-    "text": ("string", "text"),
-    "ids": ("string", "text"),
-}
+_OWN_NAME = re.compile(rf"\b{PREFIX}(\w+)")
 
 
 class HubSpotCrm:
@@ -82,62 +74,78 @@ class HubSpotCrm:
     def update(self, object: str, updates: Sequence[RecordUpdate]) -> list[Outcome]:
         """Writes up to 100 records in one call and says of each whether it was written.
 
-        No `idProperty` is sent: with it HubSpot refuses record ids. Raises BatchRefused, OutcomeUnknown or FieldsMissing;
+        No `idProperty` is sent: with it HubSpot refuses record ids. A value that is not of its field's type is rejected
+        here. A rejection names the fields that HubSpot named. Raises BatchRefused, OutcomeUnknown or FieldsMissing;
         ValueError for a batch that HubSpot would refuse in any case (too many inputs, one record twice).
         """
         fields = {field.name: field for field in self.objects[object]}
         ids = [update.record_id for update in updates]
         if not ids or len(ids) > BATCH_SIZE or len(set(ids)) != len(ids):
             raise ValueError(f"hubspot {object}: a batch holds 1 to {BATCH_SIZE} different records, not {len(ids)}: {ids}")
-        inputs = [
-            {
-                "id": update.record_id,
-                "objectWriteTraceId": update.record_id,
-                "properties": {PREFIX + name: _property(fields[name], text) for name, text in update.values.items()},
-            }
-            for update in updates
-        ]
+        inputs, unfit = [], []
+        for update in updates:
+            values, bad = _written(fields, update)
+            if bad:
+                message = "; ".join(bad.values())
+                unfit.append(Outcome(update.record_id, "rejected", message, frozenset(bad)))
+            else:
+                inputs.append({"id": update.record_id, "objectWriteTraceId": update.record_id, "properties": values})
+        if not inputs:
+            return unfit
         try:
             with _writing():
                 answer = self._api.post(_objects(object, "batch/update"), json={"inputs": inputs}).json
         except ApiError as error:
             raise _refusal(error) from error
-        return _outcomes(object, ids, answer)
+        return unfit + _outcomes(object, [item["id"] for item in inputs], answer)
 
-    def missing_fields(self, object: str) -> list[Field]:
-        """The fields that Crossfoot needs on `object` and that HubSpot does not have yet, in their order.
-
-        Raises FieldsMissing when one of them exists with another type: values would be refused or garbled.
-        """
-        answer = self._api.get(f"/crm/properties/{VERSION}/{object}").json
-        existing = {found["name"]: found["type"] for found in answer["results"]}
-        needed = self.objects[object]
-        for field in needed:
-            there = existing.get(PREFIX + field.name)
-            if there is not None and there != _PROPERTY_TYPES[field.type][0]:
-                raise FieldsMissing(
-                    f"hubspot: property {PREFIX}{field.name} of {object} is of type {there!r}, not "
-                    f"{_PROPERTY_TYPES[field.type][0]!r}; archive it in HubSpot and run crossfoot setup-crm"
-                )
-        return [field for field in needed if PREFIX + field.name not in existing]
+    def missing_fields(self, object: str) -> list[Deviation]:
+        """How the properties of `object` are not as Crossfoot needs them: absent, of another type, without an option,
+        read-only. All of them at once, in the order of the fields."""
+        return properties.deviations(object, self.objects[object], self._properties(object))
 
     def create_fields(self, object: str, fields: Sequence[Field]) -> None:
-        """Creates the properties in the group "crossfoot", and the group where it is missing.
+        """Creates those of the properties that do not exist, in the group "crossfoot", and gives the others the options
+        that they lack.
 
-        Raises FieldsMissing with HubSpot's messages when it created only some of them.
+        Raises FieldsMissing with HubSpot's messages for what it did not create or change.
         """
         if not fields:
             return
+        existing, failed = self._properties(object), []
+        new = [field for field in fields if PREFIX + field.name not in existing]
+        if new:
+            failed += self._create(object, new)
+        for field in fields:
+            name = PREFIX + field.name
+            body = properties.repair(field, existing[name]) if name in existing else {}
+            try:
+                if body:
+                    self._api.patch(f"/crm/properties/{VERSION}/{object}/{name}", json=body)
+            except ApiError as error:
+                if error.status not in REFUSALS:
+                    raise
+                failed.append(f"hubspot: did not change {name} on {object}: {_message(error.body)}")
+        if failed:
+            raise FieldsMissing("; ".join(failed))
+
+    def _create(self, object: str, fields: Sequence[Field]) -> list[str]:
+        """Creates the properties, and the group where it is missing; says what HubSpot did not create."""
         groups = f"/crm/properties/{VERSION}/{object}/groups"
         if GROUP not in {group["name"] for group in self._api.get(groups).json["results"]}:
             self._api.post(groups, json={"name": GROUP, "label": "Crossfoot"})
-        inputs = [_definition(field, order) for order, field in enumerate(fields)]
+        inputs = [properties.definition(field, order) for order, field in enumerate(fields)]
         answer = self._api.post(f"/crm/properties/{VERSION}/{object}/batch/create", json={"inputs": inputs}).json
         created = {result["name"] for result in answer["results"]}
         missing = [PREFIX + field.name for field in fields if PREFIX + field.name not in created]
-        if missing:
-            said = "; ".join(error["message"] for error in answer.get("errors", ()))
-            raise FieldsMissing(f"hubspot: did not create {', '.join(missing)} on {object}: {said or 'no reason given'}")
+        if not missing:
+            return []
+        said = "; ".join(error["message"] for error in answer.get("errors", ()))
+        return [f"hubspot: did not create {', '.join(missing)} on {object}: {said or 'no reason given'}"]
+
+    def _properties(self, object: str) -> dict[str, dict[str, Any]]:
+        """{name: definition} of the object's properties."""
+        return {found["name"]: found for found in self._api.get(f"/crm/properties/{VERSION}/{object}").json["results"]}
 
     def find_task(self, account_id: str, key: str) -> str | None:
         """Id of the company's task whose body holds the key's marker, or None.
@@ -222,8 +230,9 @@ class HubSpotCrm:
                 return
         raise ValueError(f"hubspot: company {account_id} has more than {MAX_ASSOCIATION_PAGES} pages of tasks; archive some")
 
-    def _read_batch(self, object: str, ids: Sequence[str], properties: Sequence[str]) -> list[dict[str, Any]]:
-        body = {"inputs": [{"id": id} for id in ids], "properties": list(properties)}
+    def _read_batch(self, object: str, ids: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
+        # The schema requires propertiesWithHistory (hubspot-api-client, BatchReadInputSimplePublicObjectId).
+        body = {"inputs": [{"id": id} for id in ids], "properties": list(names), "propertiesWithHistory": []}
         answer = self._api.post(_objects(object, "batch/read"), json=body, safe=True).json
         for error in answer.get("errors", ()):
             if error.get("category") != "OBJECT_NOT_FOUND":
@@ -248,8 +257,8 @@ def _refusal(error: ApiError) -> Exception:
     if error.status not in REFUSALS:
         return error
     if UNKNOWN_PROPERTY in str(error.body):
-        return FieldsMissing(f"{_message(error.body)}; run crossfoot setup-crm to create what is missing")
-    return BatchRefused(_message(error.body))
+        return FieldsMissing(f"{_message(error.body)}; {SETUP} to create what is missing")
+    return BatchRefused(_message(error.body), _blamed(error.body))
 
 
 def _message(body: Any) -> str:
@@ -259,24 +268,38 @@ def _message(body: Any) -> str:
     return "; ".join(dict.fromkeys([str(body.get("message", "no message")), *details]))
 
 
+def _blamed(body: Any) -> frozenset[str]:
+    """The fields that a refusal names, in `context.propertyName` of its errors (unverified) or in the text of its messages,
+    which quotes each invalid property with its name (public reports: Multiwoven issue 923)."""
+    if not isinstance(body, dict):
+        return frozenset(_OWN_NAME.findall(str(body)))
+    told = [_message(body)]
+    for part in (body, *body.get("errors", ())):
+        named = (part.get("context") or {}).get("propertyName", ())
+        told += [named] if isinstance(named, str) else named
+    return frozenset(name for text in told for name in _OWN_NAME.findall(text))
+
+
 def _outcomes(object: str, ids: Sequence[str], answer: Any) -> list[Outcome]:
     """One outcome for each input, or OutcomeUnknown: a body without `inputs` was once answered COMPLETE and empty."""
     if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
         raise OutcomeUnknown(f"hubspot {object}: the answer to {len(ids)} updates has no results")
     written = {str(result["id"]) for result in answer["results"]}
-    rejected = {id: _message(error) for error in answer.get("errors", ()) for id in _named(error)}
+    failed = answer.get("errors", ())
+    rejected = {id: (_message(error), _blamed(error)) for error in failed for id in _named(error)}
     open_ids = [id for id in ids if id not in written and id not in rejected]
-    failures = int(answer.get("numErrors") or len(answer.get("errors", ())))
+    failures = int(answer.get("numErrors") or len(failed))
     if len(open_ids) == 1 and failures == 1 and not rejected:
-        said = "; ".join(_message(error) for error in answer.get("errors", ()))
-        rejected, open_ids = {open_ids[0]: said or "no reason given"}, []  # the only one left is the one that failed
+        said = "; ".join(_message(error) for error in failed) or "no reason given"
+        blamed = frozenset(name for error in failed for name in _blamed(error))
+        rejected, open_ids = {open_ids[0]: (said, blamed)}, []  # the only one left is the one that failed
     foreign = (written | rejected.keys()) - set(ids)
     if open_ids or foreign or written & rejected.keys() or len(written) + len(rejected) != len(ids):
         raise OutcomeUnknown(
             f"hubspot {object}: the answer to {len(ids)} updates has {len(written)} results and {failures} errors, and does "
             f"not say what became of {open_ids or sorted(foreign)}"
         )
-    return [Outcome(id, "rejected", rejected[id]) if id in rejected else Outcome(id, "written") for id in ids]
+    return [Outcome(id, "rejected", *rejected[id]) if id in rejected else Outcome(id, "written") for id in ids]
 
 
 def _named(error: Mapping[str, Any]) -> list[str]:
@@ -298,8 +321,15 @@ def _values(fields: Sequence[Field], properties: Mapping[str, str | None]) -> di
     return {field.name: _canonical(field, properties.get(PREFIX + field.name)) for field in fields}
 
 
-def _property(field: Field, text: str | None) -> str:
-    return "" if text is None else canonical(field.type, text)
+def _written(fields: Mapping[str, Field], update: RecordUpdate) -> tuple[dict[str, str], dict[str, str]]:
+    """The properties to send, and the fields whose values are not of their type, with what is wrong."""
+    values, bad = {}, {}
+    for name, text in update.values.items():
+        try:
+            values[PREFIX + name] = "" if text is None else canonical(fields[name].type, text)
+        except ValueError as error:
+            bad[name] = f"{fields[name].label}: {error}"
+    return values, bad
 
 
 def _canonical(field: Field, raw: str | None) -> str | None:
@@ -320,27 +350,6 @@ def _moment(field: Field, raw: str) -> str:
     if field.type == "datetime":
         return moment.isoformat() if moment else raw
     return (moment or datetime.fromisoformat(raw)).date().isoformat()
-
-
-def _definition(field: Field, order: int) -> dict[str, Any]:
-    type, field_type = _PROPERTY_TYPES[field.type]
-    definition: dict[str, Any] = {
-        "name": PREFIX + field.name,
-        "label": field.label,
-        "type": type,
-        "fieldType": field_type,
-        "groupName": GROUP,
-        "description": field.description,
-        "displayOrder": order,
-    }
-    if field.options:
-        definition["options"] = [
-            {"label": option, "value": option, "displayOrder": place, "hidden": False}
-            for place, option in enumerate(field.options)
-        ]
-    if field.type == "money":
-        definition["showCurrencySymbol"] = True
-    return definition
 
 
 CRM = HubSpotCrm

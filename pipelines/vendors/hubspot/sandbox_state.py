@@ -302,7 +302,7 @@ class HubSpotState:
             try:
                 if definition is None:
                     raise Invalid("PROPERTY_DOESNT_EXIST", f'Property "{name}" does not exist')
-                if definition.read_only:
+                if definition.read_only or definition.calculated:
                     raise Invalid("READ_ONLY_VALUE", f'"{name}" is a read only property; its value cannot be set.')
                 values[name] = clean(definition, value, self._allowed(definition))
             except Invalid as invalid:

@@ -207,6 +207,10 @@ class Property:
     custom: bool = False
 
     @property
+    def calculated(self) -> bool:
+        return self.field_type == "calculation_equation"
+
+    @property
     def external(self) -> bool:
         return not self.custom and self.name in _EXTERNAL
 
@@ -215,11 +219,11 @@ class Property:
         return {
             "updatedAt": "2020-01-06T08:00:00.000Z", "createdAt": "2020-01-06T08:00:00.000Z", "name": self.name,
             "label": self.label, "type": self.type, "fieldType": self.field_type, "description": self.description,
-            "groupName": self.group, "options": list(self.options), "displayOrder": -1, "calculated": False,
+            "groupName": self.group, "options": list(self.options), "displayOrder": -1, "calculated": self.calculated,
             "externalOptions": self.external, "archived": False, "hasUniqueValue": self.unique, "hidden": False,
             "hubspotDefined": not self.custom, "formField": False, "dataSensitivity": "non_sensitive",
             "modificationMetadata": {
-                "archivable": self.custom, "readOnlyDefinition": not self.custom, "readOnlyValue": self.read_only,
+                "archivable": self.custom, "readOnlyDefinition": not self.custom, "readOnlyValue": self.read_only or self.calculated,
             },
         }  # fmt: skip
 

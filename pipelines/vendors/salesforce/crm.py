@@ -7,8 +7,7 @@ names no id. A request that is wrong in itself is answered 400, and nothing of i
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -20,6 +19,7 @@ from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
     BatchRefused,
+    Deviation,
     Field,
     FieldsMissing,
     Outcome,
@@ -29,44 +29,36 @@ from pipelines.vendors.crm_types import (
     canonical,
     task_marker,
 )
-from pipelines.vendors.salesforce import VERSION
 from pipelines.vendors.salesforce import crm_metadata as metadata
+from pipelines.vendors.salesforce.crm_answers import DATA, UNKNOWN_FIELD, blamed, codes, is_id, message, no_column, query, quoted
+from pipelines.vendors.salesforce.crm_setup import FieldSetup
 
-DATA = f"services/data/{VERSION}"
 COLLECTIONS = f"{DATA}/composite/sobjects"
 BATCH_SIZE = 200
-MAX_PAGES = 100  # of one query, with up to 2,000 records each
 SUBJECT_LENGTH = 255
 # How often a record that somebody else holds locked is sent; each wait is twice the one before.
 LOCK_TRIES = 4
 
 LOCKED = "UNABLE_TO_LOCK_ROW"
-# The code of a field that does not exist for the user; of a field that the user sees and may not edit.
-UNKNOWN_FIELD, CLOSED_FIELD = "INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE"
-BAD_OPTION = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
-# A new field's values belong to no record type until somebody says so.
-BAD_OPTION_HINT = "add the value to the record's record type in Salesforce's setup"
-SETUP = "run crossfoot setup-crm"
 
 # The values of a new org's Task picklists; an administrator can rename them (setup: Task, Status and Priority).
 TASK_OPEN, TASK_COMPLETED, TASK_PRIORITY = "Not Started", "Completed", "High"
 
-# Where Salesforce says who signs in: .../id/<org>/<user> in the list of resources (REST API guide, dome-discoveryresource),
-# and OpenID Connect's userinfo. Which of them the scope "api" opens is (unverified), so both are asked.
-IDENTITIES = ((f"{DATA}/", "identity"), ("services/oauth2/userinfo", "user_id"))
-
-ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
-# The first three characters of an id name its object.
-KEY_PREFIXES = {"Account": "001", "Opportunity": "006", "Task": "00T", "User": "005"}
-
 
 @dataclass(frozen=True)
 class _Saved:
-    """What became of one record of a collection; `codes` are Salesforce's, none when it was saved."""
+    """What became of one record of a collection; `errors` are Salesforce's, none when it was saved."""
 
     id: str | None
-    codes: tuple[str, ...] = ()
-    message: str = ""
+    errors: Any = ()
+
+    @property
+    def codes(self) -> list[str]:
+        return codes(self.errors)
+
+    @property
+    def message(self) -> str:
+        return message(self.errors)
 
     @property
     def refused(self) -> bool:
@@ -82,6 +74,7 @@ class SalesforceCrm:
 
     def __init__(self, api: Api):
         self._api = api
+        self._setup = FieldSetup(api, self.objects)
         self._hidden: dict[str, frozenset[str]] = {}  # fields that an object was found not to have
 
     def read(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, str | None]]:
@@ -93,7 +86,7 @@ class SalesforceCrm:
         """
         sobject = metadata.SOBJECTS[object]
         wanted = _fields(self.objects[object], fields)
-        asked = {id[:15]: id for id in ids if _is_id(sobject, id)}
+        asked = {id[:15]: id for id in ids if is_id(sobject, id)}
         found: dict[str, dict[str, str | None]] = {}
         short = list(asked)
         for start in range(0, len(short), BATCH_SIZE):
@@ -107,80 +100,54 @@ class SalesforceCrm:
     def update(self, object: str, updates: Sequence[RecordUpdate]) -> list[Outcome]:
         """Writes up to 200 records in one call and says of each whether it was written.
 
-        A value that Salesforce cannot keep as it is, is rejected here. Raises BatchRefused, OutcomeUnknown or
-        FieldsMissing; ValueError for a batch with too many records or one record twice.
+        A value that Salesforce cannot keep as it is, is rejected here. A rejection names the fields that Salesforce named.
+        Raises BatchRefused, OutcomeUnknown or FieldsMissing; ValueError for a batch with too many records or one record twice.
         """
         ids = [update.record_id for update in updates]
         if not ids or len(ids) > BATCH_SIZE or len({id[:15] for id in ids}) != len(ids):
             raise ValueError(f"salesforce {object}: a batch holds 1 to {BATCH_SIZE} different records, not {len(ids)}: {ids}")
-        rejected: dict[str, str] = {}
+        names = {metadata.api_name(field): field.name for field in self.objects[object]}
+        outcomes: dict[str, Outcome] = {}
         records: dict[str, dict[str, Any]] = {}
         for update in updates:
-            try:
-                records[update.record_id] = _record(object, self.objects[object], update)
-            except ValueError as error:
-                rejected[update.record_id] = str(error)
-        saved = self._save(self._api.patch, list(records.values())) if records else []
-        if saved and all({UNKNOWN_FIELD, CLOSED_FIELD} & set(result.codes) for result in saved):  # nothing was written
-            raise FieldsMissing(f"salesforce: {saved[0].message}; {SETUP} to create or open what is missing")
-        rejected |= {id: result.message for id, result in zip(records, saved, strict=True) if result.refused}
-        return [Outcome(id, "rejected", rejected[id]) if id in rejected else Outcome(id, "written") for id in ids]
+            record, bad = _record(object, self.objects[object], update)
+            if bad is None:
+                records[update.record_id] = record
+            else:
+                outcomes[update.record_id] = bad
+        try:
+            saved = self._save(self._api.patch, list(records.values())) if records else []
+        except BatchRefused as refused:
+            raise BatchRefused(str(refused), _canonical_names(names, refused.fields)) from refused
+        if saved and all(result.refused and no_column(result.errors) for result in saved):  # nothing was written
+            raise FieldsMissing(f"salesforce: {saved[0].message}; {metadata.SETUP} to create or open what is missing")
+        for id, result in zip(records, saved, strict=True):
+            outcomes[id] = (Outcome(id, "rejected", result.message, _canonical_names(names, blamed(result.errors)))
+                            if result.refused else Outcome(id, "written"))
+        return [outcomes[id] for id in ids]
 
-    def missing_fields(self, object: str) -> list[Field]:
-        """The fields that Crossfoot needs on `object` and that its user cannot see and edit yet, in their order.
+    def missing_fields(self, object: str) -> list[Deviation]:
+        """See `FieldSetup.missing_fields`."""
+        return self._setup.missing_fields(object)
 
-        Raises FieldsMissing when one of them exists and cannot keep the values: they would be refused or garbled.
-        """
-        described = self._described(object)
-        needed = self.objects[object]
-        for field in needed:
-            there = described.get(metadata.api_name(field))
-            problem = metadata.unfit(object, field, there) if there else None
-            if problem:
-                raise FieldsMissing(f"salesforce: field {metadata.full_name(object, field)} {problem}; delete it in "
-                                    f"Salesforce's setup and {SETUP}")
-        return [field for field in needed if not described.get(metadata.api_name(field), {}).get("updateable")]
+    def create_fields(self, object: str, fields: Sequence[Field]) -> None:
+        """See `FieldSetup.create_fields`."""
+        self._setup.create_fields(object, fields)
+        self._hidden.pop(object, None)
 
     def package(self, fields: Mapping[str, Sequence[Field]]) -> dict[str, str]:
         """The same fields as files ({path: text}) that an administrator deploys instead; see `metadata.package`."""
         return metadata.package(fields)
-
-    def create_fields(self, object: str, fields: Sequence[Field]) -> None:
-        """Creates those of the fields that do not exist, and opens all of them to the user by the permission set
-        "Crossfoot": a field that was made by API is invisible to everybody. Run again, it does what is left.
-
-        Raises FieldsMissing with Salesforce's words for what was not created or stayed invisible.
-        """
-        if not fields:
-            return
-        existing = self._custom_fields(metadata.SOBJECTS[object])
-        refusals: dict[str, str] = {}
-        for field in fields:
-            if metadata.developer_name(field) not in existing:
-                try:
-                    self._api.post(f"{DATA}/tooling/sobjects/CustomField", json=metadata.tooling_body(object, field))
-                except ApiError as error:
-                    if error.status != 400:
-                        raise
-                    refusals[field.name] = _message(error.body)
-        self._open(object, [field for field in fields if field.name not in refusals])
-        self._hidden.pop(object, None)
-        left = {field.name for field in self.missing_fields(object)}
-        missing = [f"{metadata.api_name(field)} ({refusals.get(field.name, 'its user cannot edit it')})"
-                   for field in fields if field.name in left]
-        if missing:
-            raise FieldsMissing(f"salesforce: did not create {', '.join(missing)} on {metadata.SOBJECTS[object]}; {SETUP} again, or "
-                                "assign the permission set Crossfoot to the user that Crossfoot signs in as")
 
     def find_task(self, account_id: str, key: str) -> str | None:
         """Id of the account's task whose comments hold the key's marker, or None; closed and archived ones count.
 
         Comments are a long text, by which Salesforce cannot filter: they are read and compared.
         """
-        if not _is_id("Account", account_id):
+        if not is_id("Account", account_id):
             return None
-        for task in self._query(f"{DATA}/queryAll", "SELECT Id, Description FROM Task WHERE "
-                                f"WhatId = {_quoted(account_id)} AND IsDeleted = false"):
+        for task in query(self._api, f"{DATA}/queryAll", "SELECT Id, Description FROM Task WHERE "
+                                f"WhatId = {quoted(account_id)} AND IsDeleted = false"):
             if task_marker(key) in (task["Description"] or ""):
                 return str(task["Id"])
         return None
@@ -190,7 +157,7 @@ class SalesforceCrm:
 
         Raises BatchRefused with Salesforce's words, such as for an owner who is inactive or may not own tasks.
         """
-        if not _is_id("Account", request.account_id):
+        if not is_id("Account", request.account_id):
             raise BatchRefused(f"salesforce: {request.account_id!r} is no id of an account")
         task = {
             "attributes": {"type": "Task"},
@@ -201,7 +168,7 @@ class SalesforceCrm:
             "Priority": TASK_PRIORITY,
             "ActivityDate": request.due.astimezone(UTC).date().isoformat(),
         }
-        if request.owner_id and _is_id("User", request.owner_id):
+        if request.owner_id and is_id("User", request.owner_id):
             task["OwnerId"] = request.owner_id
         return self._save_task(self._api.post, task)
 
@@ -224,7 +191,7 @@ class SalesforceCrm:
 
     def task_status(self, task_id: str) -> Literal["open", "completed"] | None:
         """Whether the task is open or completed; None when it was deleted. By queryAll, which knows archived tasks."""
-        tasks = list(self._query(f"{DATA}/queryAll", f"SELECT Id, IsClosed FROM Task WHERE Id = {_quoted(_task(task_id))} "
+        tasks = list(query(self._api, f"{DATA}/queryAll", f"SELECT Id, IsClosed FROM Task WHERE Id = {quoted(_task(task_id))} "
                                  "AND IsDeleted = false"))
         return None if not tasks else "completed" if tasks[0]["IsClosed"] else "open"
 
@@ -238,9 +205,9 @@ class SalesforceCrm:
         try:
             answer = self._api.post(path, json=body, safe=True).json
         except ApiError as error:
-            if object in self._hidden or UNKNOWN_FIELD not in _codes(error.body):
+            if object in self._hidden or UNKNOWN_FIELD not in codes(error.body):
                 raise
-            self._hidden[object] = frozenset(names) - self._described(object).keys()
+            self._hidden[object] = frozenset(names) - self._setup.described(object).keys()
             return self._retrieve(object, ids, fields)
         if not isinstance(answer, list):
             raise ApiError(200, answer, f"salesforce: POST {path}", "run again")
@@ -282,73 +249,6 @@ class SalesforceCrm:
     def _set_task(self, task_id: str, status: str) -> None:
         self._save_task(self._api.patch, {"attributes": {"type": "Task"}, "id": _task(task_id), "Status": status})
 
-    def _described(self, object: str) -> dict[str, dict[str, Any]]:
-        """{API name: description} of the fields that the user can see."""
-        answer = self._api.get(f"{DATA}/sobjects/{metadata.SOBJECTS[object]}/describe").json
-        return {field["name"]: field for field in answer["fields"]}
-
-    def _custom_fields(self, sobject: str) -> set[str]:
-        """Developer names of the object's own custom fields, also of those that the user cannot see."""
-        soql = f"SELECT DeveloperName, NamespacePrefix FROM CustomField WHERE TableEnumOrId = {_quoted(sobject)}"
-        found = self._query(f"{DATA}/tooling/query", soql)
-        return {field["DeveloperName"] for field in found if not field["NamespacePrefix"]}
-
-    def _open(self, object: str, fields: Sequence[Field]) -> None:
-        """Makes the fields visible and editable by the permission set, and gives that to the user that signs in.
-
-        Source: Object Reference, FieldPermissions: one record for a field and a set, `Field` with the object's name before it.
-        """
-        name = _quoted(metadata.PERMISSION_SET)
-        set_id = self._found_or_made(f"SELECT Id FROM PermissionSet WHERE Name = {name}", "PermissionSet", {
-            "Name": metadata.PERMISSION_SET, "Label": metadata.PERMISSION_SET, "Description": metadata.PERMISSION_SET_NOTE,
-        })
-        granted = {
-            permission["Field"]: permission
-            for permission in self._query(f"{DATA}/query", "SELECT Id, Field, PermissionsEdit FROM FieldPermissions WHERE "
-                                          f"ParentId = {_quoted(set_id)}")
-        }
-        for field in fields:
-            full_name = metadata.full_name(object, field)
-            rights = {"PermissionsRead": True, "PermissionsEdit": True}
-            if full_name not in granted:
-                whose = {"ParentId": set_id, "SobjectType": metadata.SOBJECTS[object], "Field": full_name}
-                self._api.post(f"{DATA}/sobjects/FieldPermissions", json=whose | rights)
-            elif not granted[full_name]["PermissionsEdit"]:
-                self._api.patch(f"{DATA}/sobjects/FieldPermissions/{granted[full_name]['Id']}", json=rights)
-        user_id = self._user_id()
-        soql = f"SELECT Id FROM PermissionSetAssignment WHERE AssigneeId = {_quoted(user_id)} AND PermissionSetId = {_quoted(set_id)}"
-        self._found_or_made(soql, "PermissionSetAssignment", {"AssigneeId": user_id, "PermissionSetId": set_id})
-
-    def _found_or_made(self, soql: str, sobject: str, record: Mapping[str, Any]) -> str:
-        for found in self._query(f"{DATA}/query", soql):
-            return str(found["Id"])
-        return str(self._api.post(f"{DATA}/sobjects/{sobject}", json=record).json["id"])
-
-    def _user_id(self) -> str:
-        """The user that signs in. Raises FieldsMissing where Salesforce does not say who that is."""
-        for path, key in IDENTITIES:
-            try:
-                answer = self._api.get(path).json
-            except ApiError as error:
-                if error.status not in (403, 404):
-                    raise
-                continue
-            user_id = str(answer.get(key)).rstrip("/").rpartition("/")[2]
-            if _is_id("User", user_id):
-                return user_id
-        raise FieldsMissing(f"salesforce: it does not say which user signs in; assign the permission set {metadata.PERMISSION_SET} to "
-                            "that user by hand")
-
-    def _query(self, path: str, soql: str) -> Iterator[dict[str, Any]]:
-        answer = self._api.get(path, params={"q": soql}).json
-        for _ in range(MAX_PAGES):
-            yield from answer["records"]
-            if answer["done"]:
-                return
-            answer = self._api.get(answer["nextRecordsUrl"].lstrip("/")).json
-        raise ValueError(f"salesforce: more than {MAX_PAGES} pages answer {soql}; delete what is old")
-
-
 @contextmanager
 def _writing() -> Iterator[None]:
     """Turns "no answer" and "the vendor failed" into OutcomeUnknown; other answers say that nothing was written."""
@@ -367,9 +267,9 @@ def _refusal(error: ApiError, records: Sequence[Mapping[str, Any]]) -> Exception
     """A request that is wrong in itself is answered 400; 401, 403 and others say nothing about the records."""
     if error.status != 400:
         return error
-    if UNKNOWN_FIELD in _codes(error.body) and records[0]["attributes"]["type"] in metadata.SOBJECTS.values():
-        return FieldsMissing(f"salesforce: {_message(error.body)}; {SETUP} to create what is missing")
-    return BatchRefused(_message(error.body))
+    if no_column(error.body) and records[0]["attributes"]["type"] in metadata.SOBJECTS.values():
+        return FieldsMissing(f"salesforce: {message(error.body)}; {metadata.SETUP} to create what is missing")
+    return BatchRefused(message(error.body), blamed(error.body))
 
 
 def _saved(id: str | None, item: Any) -> _Saved:
@@ -377,27 +277,11 @@ def _saved(id: str | None, item: Any) -> _Saved:
     if not isinstance(item, dict) or not isinstance(item.get("success"), bool):
         raise OutcomeUnknown(f"salesforce: the result of record {id or 'new'} does not say whether it was saved: {item!r}")
     if not item["success"]:
-        return _Saved(None, tuple(_codes(item.get("errors"))), _message(item.get("errors")))
+        return _Saved(None, item.get("errors"))
     said = item.get("id")
     if not said or (id is not None and said[:15] != id[:15]):
         raise OutcomeUnknown(f"salesforce: the result in the place of record {id or 'new'} is of record {said!r}")
     return _Saved(id or str(said))
-
-
-def _errors(body: Any) -> list[dict[str, Any]]:
-    """Salesforce's errors: a list, or one alone; `statusCode` in a collection's results, `errorCode` elsewhere."""
-    return [error for error in (body if isinstance(body, list) else [body]) if isinstance(error, dict)]
-
-
-def _codes(body: Any) -> list[str]:
-    return [str(error.get("statusCode") or error.get("errorCode")) for error in _errors(body)]
-
-
-def _message(body: Any) -> str:
-    said = [f"{error.get('message')} ({code})" for error, code in zip(_errors(body), _codes(body), strict=True)]
-    if BAD_OPTION in _codes(body):
-        said.append(BAD_OPTION_HINT)
-    return "; ".join(said) or (str(body) if body else "no reason given")
 
 
 def _fields(known: Sequence[Field], names: Sequence[str]) -> list[Field]:
@@ -405,29 +289,31 @@ def _fields(known: Sequence[Field], names: Sequence[str]) -> list[Field]:
     return [by_name[name] for name in names]
 
 
-def _is_id(sobject: str, text: str) -> bool:
-    return ID.fullmatch(text) is not None and text.startswith(KEY_PREFIXES[sobject])
-
-
 def _task(text: str) -> str:
-    if not _is_id("Task", text):
+    if not is_id("Task", text):
         raise ValueError(f"salesforce: {text!r} is no id of a task")
     return text
 
 
-def _quoted(text: str) -> str:
-    """A SOQL string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _record(object: str, known: Sequence[Field], update: RecordUpdate) -> dict[str, Any]:
-    """One record of a collection. Raises ValueError for an id or a value that Salesforce cannot take as it is."""
+def _record(object: str, known: Sequence[Field], update: RecordUpdate) -> tuple[dict[str, Any], Outcome | None]:
+    """One record of a collection, and why it cannot be sent: an id or values that Salesforce cannot take as they are."""
     sobject = metadata.SOBJECTS[object]
-    if not _is_id(sobject, update.record_id):
-        raise ValueError(f"{update.record_id!r} is no id of an {sobject}")
-    values = {metadata.api_name(field): _value(field, update.values[field.name])
-              for field in _fields(known, list(update.values))}
-    return {"attributes": {"type": sobject}, "id": update.record_id, **values}
+    if not is_id(sobject, update.record_id):
+        return {}, Outcome(update.record_id, "rejected", f"{update.record_id!r} is no id of an {sobject}", frozenset(update.values))
+    values: dict[str, Any] = {}
+    bad: dict[str, str] = {}
+    for field in _fields(known, list(update.values)):
+        try:
+            values[metadata.api_name(field)] = _value(field, update.values[field.name])
+        except ValueError as error:
+            bad[field.name] = str(error)
+    if bad:
+        return {}, Outcome(update.record_id, "rejected", "; ".join(bad.values()), frozenset(bad))
+    return {"attributes": {"type": sobject}, "id": update.record_id, **values}, None
+
+
+def _canonical_names(names: Mapping[str, str], api_names: Collection[str]) -> frozenset[str]:
+    return frozenset(names[name] for name in api_names if name in names)
 
 
 def _value(field: Field, text: str | None) -> Decimal | str | None:

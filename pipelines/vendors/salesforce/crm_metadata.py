@@ -6,11 +6,11 @@ https://developer.salesforce.com/docs/atlas.en-us.api_tooling.meta/api_tooling/t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from pipelines.vendors.crm_types import IDS_LENGTH, Field
+from pipelines.vendors.crm_types import IDS_LENGTH, Deviation, Field
 from pipelines.vendors.salesforce import VERSION
 
 ACCOUNTS, OPPORTUNITIES = "accounts", "opportunities"
@@ -20,6 +20,10 @@ PREFIX = "Crossfoot_"
 CUSTOM = "__c"
 PERMISSION_SET = "Crossfoot"
 PERMISSION_SET_NOTE = "Lets its users see and edit the fields that Crossfoot keeps."
+SETUP = "run crossfoot setup-crm"
+LENGTHEN = "make it longer in Salesforce's setup"
+REPLACE = f"delete it in Salesforce's setup and {SETUP}"
+OPEN = f"{SETUP}, or assign the permission set {PERMISSION_SET} to the user that Crossfoot signs in as"
 # Characters by canonical type; 255 is the most that a Text field keeps.
 LENGTHS = {"text": 255, "ids": IDS_LENGTH}
 # {canonical type: (digits in all, digits behind the point)}; 18 digits are the most that a number has.
@@ -70,7 +74,7 @@ def definition(object: str, field: Field) -> dict[str, Any]:
     elif field.type in LENGTHS:
         metadata["length"] = LENGTHS[field.type]
     elif field.type == "enumeration":
-        values = [{"fullName": option, "default": False, "label": option} for option in field.options]
+        values = [_value(option) for option in field.options]
         metadata["valueSet"] = {"restricted": True, "valueSetDefinition": {"sorted": False, "value": values}}
     return metadata
 
@@ -85,16 +89,63 @@ def full_name(object: str, field: Field) -> str:
     return f"{SOBJECTS[object]}.{api_name(field)}"
 
 
-def unfit(object: str, field: Field, described: Mapping[str, Any]) -> str | None:
-    """Why the field that `describe` lists cannot keep Crossfoot's values, in half a sentence; None when it can."""
-    wanted = types(object, field)[1]
-    if described["type"] != wanted:
-        return f"is of type {described['type']!r}, not {wanted!r}"
-    if described.get("calculated"):
-        return "is a formula"
-    if field.type in DIGITS and described.get("scale", DIGITS[field.type][1]) < DIGITS[field.type][1]:
-        return f"keeps {described['scale']} decimals, not {DIGITS[field.type][1]}"
-    return None
+def deviations(object: str, field: Field, there: Mapping[str, Any] | None) -> Iterator[Deviation]:
+    """How the field that `describe` lists, None where it lists none, differs from what Crossfoot needs.
+
+    `describe` leaves out a field that the user may not see; `updateable` is false of one that it may only read. A restricted
+    picklist takes its active values only, any other picklist takes every value. Source: SOAP API developer guide,
+    describeSObjects (Field, PicklistEntry).
+    """
+    name, wanted = f"field {full_name(object, field)}", types(object, field)[1]
+    if there is None:
+        yield Deviation(field, name, "is missing, or the user that signs in may not see it", SETUP, refuses=None, alters=True,
+                        repairable=True, absent=True)
+        return
+    if there["type"] != wanted:
+        yield Deviation(field, name, f"is of type {there['type']!r}, not {wanted!r}", REPLACE, alters=True)
+        return
+    if there["calculated"]:
+        yield Deviation(field, name, "is a formula", REPLACE, refuses=None)
+    elif not there["updateable"]:
+        yield Deviation(field, name, "cannot be edited by the user that signs in", OPEN, refuses=None, repairable=True)
+    if field.type in DIGITS:
+        digits, decimals = DIGITS[field.type]
+        if there["scale"] < decimals:
+            yield Deviation(field, name, f"keeps {there['scale']} decimals, not {decimals}", REPLACE, alters=True)
+        if there["precision"] - there["scale"] < digits - decimals:
+            yield Deviation(field, name, f"keeps {there['precision'] - there['scale']} digits before the point, not {digits - decimals}",
+                            LENGTHEN)
+    if field.type in LENGTHS and there["length"] < LENGTHS[field.type]:
+        yield Deviation(field, name, f"keeps {there['length']} characters, not {LENGTHS[field.type]}", LENGTHEN)
+    if there.get("unique"):
+        yield Deviation(field, name, "takes each value once", "allow duplicate values in Salesforce's setup")
+    if not there["nillable"]:
+        yield Deviation(field, name, "is required, and cannot be cleared", "make it optional in Salesforce's setup", refuses=(None,))
+    if field.options and there["restrictedPicklist"]:
+        active = {value["value"] for value in there["picklistValues"] if value["active"]}
+        lacking = tuple(option for option in field.options if option not in active)
+        if lacking:
+            yield Deviation(field, name, f"lacks the values {', '.join(lacking)}", SETUP, refuses=lacking, repairable=True)
+
+
+def with_options(field: Field, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A picklist's CustomField metadata with all of the field's options as active values; those that people added stay.
+    None where the values are a global value set's, which other fields share."""
+    value_set = metadata.get("valueSet") or {}
+    if not value_set.get("valueSetDefinition"):
+        return None
+    values = [dict(value) for value in value_set["valueSetDefinition"]["value"]]
+    known = {value["fullName"] if "fullName" in value else value["valueName"]: value for value in values}
+    for option in field.options:
+        if option in known:
+            known[option]["isActive"] = True
+        else:
+            values.append(_value(option))
+    return {**metadata, "valueSet": {**value_set, "valueSetDefinition": {**value_set["valueSetDefinition"], "value": values}}}
+
+
+def _value(option: str) -> dict[str, Any]:
+    return {"fullName": option, "default": False, "label": option}
 
 
 def package(fields: Mapping[str, Sequence[Field]]) -> dict[str, str]:

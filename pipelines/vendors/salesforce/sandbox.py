@@ -162,6 +162,7 @@ class Sandbox:
             ("GET", f"{data}/tooling/query", self._query),
             ("POST", f"{data}/tooling/sobjects/CustomField", self._create_field),
             ("GET", f"{data}/tooling/sobjects/CustomField/{{id}}", self._read_field),
+            ("PATCH", f"{data}/tooling/sobjects/CustomField/{{id}}", self._update_field),
             ("DELETE", f"{data}/tooling/sobjects/CustomField/{{id}}", self._delete_field),
         ]  # fmt: skip
         open_to_all = [
@@ -418,6 +419,10 @@ class Sandbox:
     async def _read_field(self, request: Request) -> Response:
         one = self.org.object("CustomField", tooling=True)
         return _answer(self._shown(one, self.org.find(one, request.path_params["id"]), None))
+
+    async def _update_field(self, request: Request) -> Response:
+        self.org.update_field(request.path_params["id"], _object(await request.body()))
+        return Response(None, 204)
 
     async def _delete_field(self, request: Request) -> Response:
         self.org.delete_field(request.path_params["id"])

@@ -173,7 +173,7 @@ def new_field(name: str, metadata: Any) -> Field:
     return Field(
         name, FIELD_TYPES[metadata["type"]], label=label, options=options, restricted=restricted, default=default,
         nillable=not checkbox, custom=True, granted=False, filterable=metadata["type"] != "LongTextArea",
-        help=metadata.get("inlineHelpText"), **sizes,
+        calculated=bool(metadata.get("formula")), help=metadata.get("inlineHelpText"), **sizes,
     )  # fmt: skip
 
 
@@ -201,7 +201,8 @@ def _options(metadata: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
     names = [one.get("fullName") or one.get("valueName") for one in listed if isinstance(one, dict)]
     if not names or None in names or len(set(names)) != len(names):
         raise _wrong("Must specify a 'valueSet' with a value of its own for each entry for a CustomField of type Picklist")
-    return tuple(names), bool(values.get("restricted"))
+    active = (name for name, one in zip(names, listed, strict=True) if one.get("isActive") is not False)
+    return tuple(active), bool(values.get("restricted"))
 
 
 def _wrong(message: str) -> Refused:
