@@ -6,11 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from night_fixture import FAST, OBJECTS, House, command_here, first_night, house, meddled
+from night_fixture import FAST, OBJECTS, House, first_night, house, meddled
 
 from flows import when
 from pipelines import night as steps
-from pipelines import settings, transform
 from pipelines.http import ApiError
 from pipelines.sandbox.world import World, make_world
 from pipelines.writeback.plan import BlockedPlan
@@ -70,13 +69,7 @@ def test_an_extract_that_shrank_below_its_floor_blocks_the_night(at):
 # -- words that nobody enumerated
 
 
-def up_to_the_words(*night):
-    """The build as far as the test that knows all words; what comes behind it would be skipped."""
-    command = ["build", "--select", "+assert_every_value_is_known", "--exclude-resource-type", "unit_test"]
-    return transform.invoke(night[0], command, *night[1:])
-
-
-def test_an_unknown_currency_status_or_stage_stops_the_night_with_its_name(tmp_path, monkeypatch, capsys):
+def test_an_unknown_currency_status_or_stage_holds_its_account_and_no_other(tmp_path):
     world = make_world()
     (late,), (clock,) = invoices_of(world, "Late Larch Lumber"), invoices_of(world, "Punctual Clockworks")
     first, second = list(world.deals)[:2]
@@ -85,21 +78,19 @@ def test_an_unknown_currency_status_or_stage_stops_the_night_with_its_name(tmp_p
         {first: {"dealstage": "onmars"}, second: {"deal_currency_code": "QQQ"}},
     )
     with house(tmp_path / "strange", world=world, vendors=strange) as at:
-        night = when.tonight(at.settings)
-        at.hear(night)
-        monkeypatch.setattr(transform, "build", up_to_the_words)
-        options = ("--config", at.settings.path, "--data-dir", at.data, "--json")
-        monkeypatch.setenv(settings.SANDBOX_URL_VARIABLE, at.url)
-        ended = command_here(monkeypatch, capsys, *options, "build", "--as-of", night.as_of, "--known-at", night.known_at)
-        # One document also now: what dbt says of failures by itself goes to standard error.
-        (message,) = ended.json["errors"]
-        for named in ("ZZZ", "Faxed", "onmars", "QQQ"):
-            assert f"unknown: {named} (1 rows, one is" in message
-        assert ended.code == 1 and f"one is {late}" in message and "assert_every_value_is_known" in message
-        assert not steps.built(at.settings).complete
-        told = at.write(at.built_night())
-        assert told.applied is None and "not completely built" in told.plan.blocks[0]
-        assert at.writes() == []
+        told = at.whole_night()
+        assert told.plan.blocks == [] or not told.plan.blocks
+        found = {row["record_id"]: row["message"] for row in at.rows(
+            "SELECT record_id, message FROM marts.rpt_exceptions WHERE kind = 'data_problem'")}
+        for record, word in ((late, "ZZZ"), (clock, "Faxed"), (first, "onmars"), (second, "QQQ")):
+            assert word in found[record]
+        held = {row["account_name"] for row in at.rows(
+            "SELECT account_name FROM marts.account_status WHERE hold_reason = 'a record behind these numbers has a data problem'")}
+        assert held == {"Late Larch Lumber", "Punctual Clockworks"}
+        written = {change.record_id for change in told.plan.changes}
+        names = {row["account_id"]: row["account_name"] for row in at.rows("SELECT account_id, account_name FROM marts.account_status")}
+        assert held.isdisjoint({names.get(record) for record in written})
+        assert {first, second}.isdisjoint(written) and len(at.writes()) > 0
 
 
 # -- records that cannot be read
@@ -238,7 +229,7 @@ def test_a_disturbed_write_is_settled_in_the_same_run(at, undisturbed, kind, pat
 @pytest.mark.parametrize("kind", ["partial", "numerrors"])
 def test_records_that_the_vendor_rejects_are_named_and_written_the_next_night(at, undisturbed, kind):
     larch, hats = account_named(at.world, "Late Larch Lumber"), account_named(at.world, "Halfway Hats")
-    at.fault("hubspot", kind, match="companies/batch/update", ids=[larch, hats], message="no room for this")
+    at.fault("hubspot", kind, match="companies/batch/update", ids=[larch, hats], message="no room for this", times=999)
     told = at.write(at.built_night())
     assert {problem.intent.record_id for problem in told.applied.problems} == {larch, hats}
     assert all(problem.outcome == "rejected" and "no room for this" in problem.message for problem in told.applied.problems)
@@ -246,6 +237,7 @@ def test_records_that_the_vendor_rejects_are_named_and_written_the_next_night(at
     assert told.applied.written + told.applied.rejected == told.plan.size
     crm = at.fields_of("companies")
     assert set(crm[larch].values()) == {None} and crm[account_named(at.world, "Part Paid Pottery")]["days_overdue"] == "15"
+    at.forget()
     again = at.write(at.built_night())
     assert {change.record_id for change in again.plan.changes} == {larch, hats} and again.applied.status == "complete"
     assert comparable(at) == undisturbed

@@ -201,9 +201,12 @@ def test_every_pair_says_and_writes_the_same(told, crm, ledger):
     here, there = (one.world.answers()["deals"] for one in (first, found))
     drafted = {deal for deal, answer in here.items() if answer != there[deal]}  # a ledger may have no drafts
     assert drafted <= {draft.deal_ref for draft in first.world.drafts.values()}
-    assert differences(found.statuses, first.statuses) == {}
+    # Xero says itself who is no customer: of one without a document nobody can be in doubt there.
+    doubtful = {account for account, answer in first.world.answers()["accounts"].items() if answer["review"]}
+    assert differences(found.statuses, first.statuses).keys() <= (doubtful if ledger == "xero" else set())
     assert differences(found.deals, first.deals).keys() <= drafted
-    assert differences(in_no_ledgers_words(found.written["account"]), in_no_ledgers_words(first.written["account"])) == {}
+    written = differences(in_no_ledgers_words(found.written["account"]), in_no_ledgers_words(first.written["account"]))
+    assert written.keys() <= (doubtful if ledger == "xero" else set())
     assert differences(found.written["deal"], first.written["deal"]).keys() <= drafted
     fields = {"account": ACCOUNT_FIELDS, "deal": DEAL_FIELDS}
     assert all(sum(row[fields[kind][0].name] is not None for row in found.written[kind].values()) > 20 for kind in fields)

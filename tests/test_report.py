@@ -401,8 +401,8 @@ def test_the_five_numbers_are_those_of_the_marts_with_what_they_were(night):
 
 def test_in_the_middle_of_a_month_the_same_days_are_compared(night, tmp_path):
     copy = changed(night, tmp_path, "UPDATE published_night SET as_of = DATE '2026-05-12'",
-                   "INSERT INTO pipeline_history SELECT DATE '2026-04-28', 3, 700, 70, 'USD', known_at FROM pipeline_history",
-                   "INSERT INTO pipeline_history SELECT DATE '2026-04-20', 3, 900, 90, 'USD', known_at FROM pipeline_history LIMIT 1")
+                   "INSERT INTO pipeline_history SELECT DATE '2026-04-28', 3, 700, 70, 0, 'USD', known_at FROM pipeline_history",
+                   "INSERT INTO pipeline_history SELECT DATE '2026-04-20', 3, 900, 90, 0, 'USD', known_at FROM pipeline_history LIMIT 1")
     found = {one.metric: one for one in report.collect(copy, configured(tmp_path)).headlines}
     booked = night.one("SELECT sum(contracted_base) FROM fct_deal_reconciliation WHERE close_date BETWEEN '2026-04-01' AND '2026-04-12'")
     assert found["bookings"].last_month == dataclasses.replace(found["bookings"].last_month, first=date(2026, 4, 1),

@@ -117,7 +117,7 @@ def test_a_wrong_number_of_days_is_refused(url, days):
         control(url, "POST", "advance", {"days": days})
 
 
-@pytest.mark.parametrize("path", ["/hubspot/nothing", "/hubspot", "/netsuite/x", "/_sandbox/nothing", "/"])
+@pytest.mark.parametrize("path", ["/quickbooks/nothing", "/netsuite/x", "/_sandbox/nothing", "/"])
 def test_what_is_not_there_is_404(url, path):
     assert requests.get(url + path, timeout=10).status_code == 404
 

@@ -221,7 +221,7 @@ def test_values_that_nobody_enumerated_are_problems_of_their_records(tmp_path: P
     night.org.deal("odd", stage_name="Gone Fishing")
     night.org.add("opportunity_lines", id="line", opportunity_id="odd", total_price=1, billing_frequency="Fortnightly")
     night.org.land(night.path)
-    result = night.dbt("build", "--indirect-selection", "empty", "--select", "+assert_every_structure_is_known")
+    result = night.dbt("build", "--indirect-selection", "empty", "--select", "+assert_every_structure_is_known", "+int_deal_lines__unioned")
     assert result.success, messages_of(result)
     assert night.rows("select stage, problem from intermediate.int_deals__unioned") == [
         ("unknown: Gone Fishing", "stage: nobody enumerated Gone Fishing")]

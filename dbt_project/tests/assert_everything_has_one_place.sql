@@ -19,7 +19,9 @@ with documents as (
 payments as (
     select
         payments.source, payments.payment_type as object, payments.payment_id as record_id,
-        unioned.payment_date > {{ as_of() }} or unioned.payment_date is null as is_dated_ahead,
+        unioned.payment_type like 'unknown: %' as is_of_unknown_kind,
+        unioned.payment_type not like 'unknown: %' and (unioned.payment_date > {{ as_of() }} or unioned.payment_date is null)
+            as is_dated_ahead,
         payments.is_counted and payments.account_id is not null as is_of_an_account,
         payments.is_counted and payments.account_id is null as is_without_account
     from {{ ref('int_payments__unioned') }} as unioned
@@ -45,7 +47,7 @@ deals as (
 placed as (
     {%- for objects, buckets in {
         'documents': ['is_draft', 'is_void', 'is_of_unknown_status', 'is_dated_ahead', 'is_linked', 'is_unlinked', 'is_without_account'],
-        'payments': ['is_dated_ahead', 'is_of_an_account', 'is_without_account'],
+        'payments': ['is_of_unknown_kind', 'is_dated_ahead', 'is_of_an_account', 'is_without_account'],
         'deals': ['is_open', 'is_lost', 'is_matched', 'is_explained', 'is_to_review'],
     }.items() %}
     select

@@ -277,9 +277,13 @@ def _account_exceptions(world: World) -> Iterable[tuple[str, str]]:
 def _deal_exceptions(world: World) -> Iterable[tuple[str, str]]:
     won = {stage.id for stage in world.stages.values() if stage.won}
     for deal in world.deals.values():
+        lines = [] if deal.archived else world.lines_of.get(deal.id)
+        if any(line.open_ended for line in lines or ()):
+            yield "term_assumed", deal.id
+        if not (deal.archived or lines or world.stages[deal.stage_id].closed) and deal.amount is None and not deal.amount_text:
+            yield "open_deal_without_amount", deal.id
         if deal.archived or deal.stage_id not in won:
             continue
-        lines = world.lines_of.get(deal.id)
         if deal.account_id is None:
             yield "deal_without_account", deal.id
         if not lines:
