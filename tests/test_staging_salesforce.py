@@ -21,6 +21,10 @@ def day(text: str) -> date:
     return date.fromisoformat(text)
 
 
+# One number of the two that a rate is quoted in.
+RATE = "cast(rate / coalesce(rate_divisor, 1) as decimal(28,12))"
+
+
 class Org(RawRows):
     """Raw Salesforce rows in the words of the tests below."""
 
@@ -145,12 +149,12 @@ def test_a_deal_is_won_as_its_record_says_and_else_as_its_stage(night: Night) ->
     ("yen", None),
 ])  # fmt: skip
 def test_the_rate_is_that_of_the_close_and_else_the_currencys_own(night: Night, deal: str, rate: str | None) -> None:
-    rows = night.rows(f"select rate from staging.stg_salesforce__deals where deal_id = '{deal}'")
+    rows = night.rows(f"select {RATE} from staging.stg_salesforce__deals where deal_id = '{deal}'")
     assert rows == [(rate and Decimal(rate),)]
 
 
 def test_rates_are_the_inverse_of_the_quotes(night: Night) -> None:
-    rows = night.rows("select from_currency, to_currency, rate, rate_date from staging.stg_salesforce__rates order by 1, 4")
+    rows = night.rows(f"select from_currency, to_currency, {RATE}, rate_date from staging.stg_salesforce__rates order by 1, 4")
     assert rows == [
         ("EUR", "USD", 2, day("2026-04-01")), ("EUR", "USD", Decimal("2.5"), day("2026-05-01")),
         ("EUR", "USD", Decimal("1.25"), None), ("GBP", "USD", Decimal("1.5625"), None),
@@ -192,7 +196,7 @@ def test_a_quote_into_another_corporate_currency_is_no_rate_into_ours(tmp_path: 
     night.org.deal("pound", currency="GBP")
     night.org.deal("euro", currency="EUR")
     night.build(base_currency="EUR")
-    assert night.rows("select deal_id, rate from staging.stg_salesforce__deals order by 1") == [("euro", 1), ("pound", None)]
+    assert night.rows(f"select deal_id, {RATE} from staging.stg_salesforce__deals order by 1") == [("euro", 1), ("pound", None)]
 
 
 def test_a_snapshot_that_landed_twice_counts_once_and_an_older_one_not(tmp_path: Path) -> None:
@@ -205,7 +209,7 @@ def test_a_snapshot_that_landed_twice_counts_once_and_an_older_one_not(tmp_path:
     night.org.add("dated_conversion_rates", id="04wold", iso_code="EUR", conversion_rate=9, start_date=day("2026-05-02"))
     night.org.deal("euro", currency="EUR", close_date=day("2026-05-03"))
     night.build()
-    assert night.rows("select deal_id, rate from staging.stg_salesforce__deals") == [("euro", Decimal("2.5"))]
+    assert night.rows(f"select deal_id, {RATE} from staging.stg_salesforce__deals") == [("euro", Decimal("2.5"))]
     assert len(night.rows("select * from staging.stg_salesforce__rates")) == 4
 
 

@@ -211,7 +211,7 @@ class Sandbox:
                         "name": "Integration User", "zoneinfo": "Europe/London"})  # fmt: skip
 
     async def _nothing(self, request: Request) -> Response:
-        raise not_found()
+        raise Refused("NOT_FOUND", f"{request.method} {request.url.path} is not served by the sandbox, or not there", None, 404)
 
     async def _limits(self, request: Request) -> Response:
         used = self.usage.get(self.clock.today, 0)

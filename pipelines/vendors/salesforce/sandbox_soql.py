@@ -195,8 +195,33 @@ class _Tokens:
         return text, at
 
 
+# What SOQL has and nothing here asks for, by the word that begins it, and what has to follow for it to be that.
+# Source: SOQL and SOSL Reference.
+UNSERVED = {
+    "HAVING": r"\bGROUP\s+BY\b.+\bHAVING\s+\w", "a subquery": r"\(\s*SELECT\s+[\w., ]+\s+FROM\s+\w+[^()]*\)",
+    "FIELDS": r"\bFIELDS\s*\(\s*\w+\s*\)",
+    "TYPEOF": r"\bTYPEOF\s+\w+\s+WHEN\b.+\bEND\b", "a date literal": r"[<>=]\s*(LAST|NEXT|THIS|TODAY|YESTERDAY|TOMORROW)\w*(:\d+)?",
+    "USING SCOPE": r"\bUSING\s+SCOPE\s+\w", "FOR": r"\bFOR\s+(VIEW|REFERENCE|UPDATE)\b", "WITH": r"\bWITH\s+\w",
+    "ALL ROWS": r"\bALL\s+ROWS\b", "INCLUDES": r"\b(IN|EX)CLUDES\s*\(",
+    "a function": r"\b(CALENDAR|FISCAL|DAY|WEEK|HOUR)_\w+\s*\(\s*\w+\s*\)|\b(toLabel|convertCurrency|FORMAT|DISTANCE)\s*\(",
+}
+
+
 def parse(text: str) -> Query:
-    """The query in `text`; BadQuery with MALFORMED_QUERY says what was not understood and where."""
+    """The query in `text`; BadQuery with MALFORMED_QUERY says what was not understood and where. What is valid and not understood
+    here is another error: it is the sandbox's lack and nobody's mistake."""
+    try:
+        return _parse(text)
+    except BadQuery as problem:
+        bare = re.sub(r"'(\\.|[^'\\])*'", "''", text)
+        found = next((word for word, shape in UNSERVED.items() if re.search(shape, bare, re.IGNORECASE | re.DOTALL)), None)
+        whole = re.match(r"\s*SELECT\s.+\sFROM\s+\w", bare, re.IGNORECASE | re.DOTALL)
+        if problem.code != "MALFORMED_QUERY" or found is None or not whole:
+            raise
+        raise BadQuery("FUNCTIONALITY_NOT_ENABLED", f"{found} is not served by the sandbox; the vendor serves it") from problem
+
+
+def _parse(text: str) -> Query:
     if len(text) > MAX_LENGTH:
         raise BadQuery("QUERY_TOO_COMPLICATED", f"a query has at most {MAX_LENGTH} characters, not {len(text)}")
     tokens = _Tokens(text)

@@ -26,6 +26,7 @@ dated as (
         select
             deals.id as deal_id,
             quotes.rate,
+            quotes.rate_divisor,
             row_number() over (partition by deals.id order by quotes.start_date desc) as _rank
         from with_currency as deals
         inner join quotes
@@ -52,7 +53,8 @@ final as (
         deals.amount,
         deals.deal_currency as currency,
         {{ rate_to_base('deals.deal_currency', 'deals.home_currency', 'coalesce(dated.rate, quotes.rate)') }} as rate,
-        null as rate_divisor,
+        case when deals.deal_currency <> '{{ var("base_currency") }}'
+            then coalesce(dated.rate_divisor, quotes.rate_divisor) end as rate_divisor,
         deals.close_date,
         coalesce(deals.probability, stages.default_probability) as probability,
         coalesce(deals.is_won, stages.is_won, false) as is_won,

@@ -1,4 +1,4 @@
--- The org quotes foreign units for one corporate unit; the canonical rate is the inverse. A quote without a first day
+-- The org quotes foreign units for one corporate unit: the canonical rate is 1 over that. A quote without a first day
 -- is the currency's own, valid where no dated one is. A snapshot that landed twice counts once.
 with quotes as (
     select iso_code, start_date, next_start_date, conversion_rate
@@ -14,8 +14,9 @@ select
     quotes.iso_code as currency,
     quotes.start_date,
     max(quotes.next_start_date) as next_start_date,
-    {{ ratio('1', 'max(quotes.conversion_rate)') }} as rate
+    cast(1 as decimal(28,12)) as rate,
+    max(quotes.conversion_rate) as rate_divisor
 from quotes
 cross join {{ ref('stg_salesforce__organization') }} as home
-where quotes.iso_code <> home.home_currency
+where quotes.iso_code <> home.home_currency and quotes.conversion_rate > 0
 group by 1, 2
