@@ -50,6 +50,7 @@ class FaultNight:
         with running_sandbox(make_world(), records=served, rate_limits=False) as url:
             chosen = settings.load(VENDORS, config=path, data_dir=folder / "data", environment={settings.SANDBOX_URL_VARIABLE: url})
             share_parse(chosen)
+            self.settings = chosen
             night = steps.Night(chosen, as_of, known_at, when.now)
             self.receipts: tuple[Receipt, ...] = tuple(steps.extract_vendors(night, chosen.sources))
             with pytest.MonkeyPatch.context() as patch:
