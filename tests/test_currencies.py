@@ -39,7 +39,7 @@ def rates_of_the_world(company: Company) -> None:
 
 
 def documents_of_the_world(company: Company) -> None:
-    company.invoice("yen", "tokyo", "100000", currency="JPY", txn_date=SUNDAY)
+    company.invoice("yen", "tokyo", "100000", currency="JPY", txn_date=SUNDAY, balance=50000)
     company.invoice("dinar", "kuwait", "1234.567", currency="KWD", exchange_rate=DINAR, txn_date=SUNDAY)
     company.invoice("by_ledger", "berlin", "100", currency="EUR", txn_date=SUNDAY)
     company.invoice("zero_rate", "berlin", "10", currency="EUR", exchange_rate=0, txn_date=SUNDAY)

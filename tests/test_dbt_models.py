@@ -191,7 +191,7 @@ def accounts_of_the_first_night(company: Company) -> None:
     company.account("twin_east", customer_ids="quickbooks:twins")
     company.account("twin_west", customer_ids="quickbooks:twins; quickbooks:nobody")
     company.customer("twins")
-    company.account("mailer", billing_email="Billing@Mailer.example")
+    company.account("mailer", billing_email="Billing@Mailer.example", domain="mailer.example")
     company.customer("mailer_customer", email="billing@mailer.example")
     company.account("müller", name="Müller-Bau GmbH", domain="mueller.example")
     company.customer("muller_gmbh", display_name="MULLERBAU", website="https://www.mueller.example/kontakt")

@@ -117,7 +117,7 @@ def who_is_where(company: Several) -> None:
                    active=True, currency="USD")  # fmt: skip
     company.pair("solo")
     company.second_account("S-1", "quickbooks:solo")
-    company.account("shared", billing_email="desk@agency.example")
+    company.account("shared", billing_email="desk@agency.example", domain="agency.example")
     company.second_account("T-1", "quickbooks:twin_1")
     for name in ("twin_1", "twin_2"):
         company.customer(name, email="desk@agency.example")

@@ -26,7 +26,7 @@ CAUSES = {
 EXCEPTIONS = {
     "account_without_owner", "ambiguous_match", "customer_claimed_twice", "customer_only_in_accounting",
     "deal_amount_not_a_number", "deal_without_account", "deal_without_amount", "deal_without_lines",
-    "header_differs_from_lines", "repeated_invoice_number",
+    "header_differs_from_lines", "repeated_invoice_number", "term_assumed",
 }  # fmt: skip
 CURRENCIES = ("USD", "EUR", "GBP")
 BRIDGE_CAUSES = (
