@@ -104,50 +104,6 @@ closed_proofs as (
     group by 1, 2
 ),
 
--- What the customer owes at the ledger's quotes of the business date instead of the documents' own rates.
-rates_of_today as (
-    select source, from_currency, rate, rate_divisor
-    from (
-        select
-            source, from_currency, rate, rate_divisor,
-            row_number() over (partition by source, from_currency order by rate_date desc nulls last) as recency
-        from {{ ref('int_rates__unioned') }}
-        where to_currency = '{{ var("base_currency") }}' and (rate_date <= {{ as_of() }} or rate_date is null)
-    ) as ranked
-    where recency = 1
-),
-
-revalued as (
-    select
-        items.source,
-        items.customer_id,
-        sum({{ round_money(
-            times_rate('items.amount', "case when items.currency = '" ~ var('base_currency')
-                ~ "' then 1 else rates_of_today.rate end", 'rates_of_today.rate_divisor'), 'items.minor_units') }}) as amount,
-        sum(case when rates_of_today.rate is null and items.currency <> '{{ var("base_currency") }}' then 1 else 0 end)
-            as unquoted_count
-    from (
-        select
-            documents.source, documents.customer_id, documents.currency,
-            case when documents.document_type = 'invoice' then 1 else -1 end * documents.open_amount as amount,
-            differing.minor_units
-        from {{ ref('int_documents__valued') }} as documents
-        inner join differing
-            on documents.source = differing.source and documents.customer_id = differing.customer_id
-        where documents.is_counted
-        union all
-        select payments.source, payments.customer_id, payments.currency,
-            case payments.payment_type when 'payment' then -1 when 'refund' then 1 end * payments.unapplied_amount,
-            differing.minor_units
-        from {{ ref('int_payments__valued') }} as payments
-        inner join differing on payments.source = differing.source and payments.customer_id = differing.customer_id
-        where payments.is_counted
-    ) as items
-    left join rates_of_today
-        on items.source = rates_of_today.source and items.currency = rates_of_today.from_currency
-    group by 1, 2
-),
-
 proofs as (
     select
         customers.source,
@@ -171,7 +127,8 @@ proofs as (
     left join gone on customers.source = gone.source and customers.customer_id = gone.customer_id
     left join closed_proofs
         on customers.source = closed_proofs.source and customers.customer_id = closed_proofs.customer_id
-    left join revalued on customers.source = revalued.source and customers.customer_id = revalued.customer_id
+    left join {{ ref('int_receivables__revalued') }} as revalued
+        on customers.source = revalued.source and customers.customer_id = revalued.customer_id
 ),
 
 -- What one customer has too much and exactly one other too little has moved from one to the other.
