@@ -3,7 +3,7 @@
 -- does not exist. Below so many records it may be chance.
 {%- set enough = 5 %}
 {%- set mandatory = {
-    'accounts': ['name'], 'deals': ['name', 'stage', 'close_date', 'currency'],
+    'accounts': ['name'], 'deals': ['name', 'stage', 'currency'],
     'customers': ['name', 'currency'], 'documents': ['status', 'customer_id', 'issue_date', 'currency', 'gross', 'open_amount'],
     'document_lines': ['line_kind'], 'payments': ['payment_type', 'payment_date', 'currency', 'amount'],
     'applications': ['document_type', 'document_id', 'amount', 'applied_date'],

@@ -131,15 +131,14 @@ proofs as (
         on customers.source = revalued.source and customers.customer_id = revalued.customer_id
 ),
 
--- What one customer has too much and exactly one other too little has moved from one to the other.
+-- What one customer has too much and one other too little has moved from one to the other; where more than one of either
+-- fits, nobody knows which.
 moved as (
-    select short.source, short.customer_id
-    from differing as short
-    inner join differing as over
-        on short.source = over.source and short.difference = -over.difference and short.customer_id <> over.customer_id
-    where short.difference <> 0
-    group by 1, 2
-    having count(*) = 1
+    select source, max(difference) as amount
+    from differing
+    where difference <> 0
+    group by source, abs(difference)
+    having count(*) = 2 and sum(difference) = 0
 ),
 
 judged as (
@@ -154,7 +153,7 @@ judged as (
             -- Says more than that something is gone, not applied or a credit: the ledger's report will not follow.
             when proofs.closed_fits then 'closed_period'
             when proofs.gone_fits then 'deleted_since'
-            when moved.customer_id is not null then 'moved_between_customers'
+            when moved.amount is not null then 'moved_between_customers'
             when customers.item_count = 0 then 'journal'
             -- Where a payment and a credit are equal, neither of them is proven.
             when proofs.payment_fits and not proofs.credit_fits then 'unapplied_payment'
@@ -164,7 +163,7 @@ judged as (
         end as kind
     from customers
     left join proofs on customers.source = proofs.source and customers.customer_id = proofs.customer_id
-    left join moved on customers.source = moved.source and customers.customer_id = moved.customer_id
+    left join moved on customers.source = moved.source and abs(customers.difference) = moved.amount
 )
 
 select * from judged
