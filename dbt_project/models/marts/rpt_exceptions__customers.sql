@@ -10,7 +10,6 @@ customers as (
         unioned.*,
         coalesce(matches.outcome, 'unmatched') as outcome,
         rooted.is_root,
-        rooted.root_customer_id,
         rooted.has_endless_parents
     from {{ ref('int_customers__unioned') }} as unioned
     inner join {{ ref('int_customers__rooted') }} as rooted

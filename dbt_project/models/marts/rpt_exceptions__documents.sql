@@ -1,22 +1,7 @@
 -- What is odd about documents and payments: one row each.
 {{ config(materialized='ephemeral') }}
-with matches as (
-    select * from {{ ref('int_customers__matched') }}
-),
-
--- Unmatched in the CRM that answered best is unmatched in all of them.
-customers as (
-    select
-        unioned.*,
-        coalesce(matches.outcome, 'unmatched') as outcome,
-        rooted.is_root,
-        rooted.root_customer_id,
-        rooted.has_endless_parents
-    from {{ ref('int_customers__unioned') }} as unioned
-    inner join {{ ref('int_customers__rooted') }} as rooted
-        on unioned.source = rooted.source and unioned.customer_id = rooted.customer_id
-    left join matches
-        on unioned.source = matches.source and unioned.customer_id = matches.customer_id and matches.is_first
+with customers as (
+    select source, customer_id, root_customer_id from {{ ref('int_customers__rooted') }}
 ),
 
 documents as (

@@ -254,7 +254,7 @@ class QuickBooksState:
         return dumps(document)
 
     def delete(self, entity: str, body: dict[str, Any]) -> bytes:
-        """Delete a transaction for good; the stub that QuickBooks answers."""
+        """Delete a transaction for good, and answer as QuickBooks does: its id and the status Deleted."""
         record_id = self._current(entity, body)["Id"]
         self.remove(entity, record_id)
         return dumps({"domain": "QBO", "status": "Deleted", "Id": record_id})
