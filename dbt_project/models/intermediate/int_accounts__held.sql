@@ -103,7 +103,7 @@ contradicted as (
             customers.account_source,
             customers.account_id,
             {{ dbt.concat(["missing.source", "' has '", money_text('missing.amount'), "' '", "missing.currency",
-                "' on receivables that is not counted ('", "missing.entity", "' '", "missing.record_id", "')'"]) }}
+                "' on receivables that is not counted ('", "missing.entity", "' '", "coalesce(missing.record_id, 'without an id')", "')'"]) }}
         from {{ ref('int_not_read__unioned') }} as missing
         inner join customers on missing.source = customers.source and missing.customer_id = customers.customer_id
         where customers.account_id is not null and missing.amount <> 0
