@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from pipelines.writeback.plan import FieldKey, Plan, TaskChange, plan_document, plan_from_document
+from pipelines.writeback.plan import FieldKey, Plan, TaskChange
+from pipelines.writeback.plan_files import plan_document, plan_from_document
 
 TASKS = "tasks"  # the object that task intents are journalled under; their record id is the task's key
 LOCK = "apply"
