@@ -160,9 +160,11 @@ end
 {#
   A person's decisions that stood at the cut-off: newest version of each, not revoked. What landed by then counts, not
   the moment in the row: a decision is made by the clock of people, a night may be heard by another (a replay, the sandbox).
+  What was decided about a CRM's record that was merged since is decided about the one that it lives on in.
 #}
 {% macro standing_decisions(kind) %}
-select source, left_id, right_source, right_id, verdict, decided_by, reason, id
+select
+    ranked.source, coalesce(merged.record_id, left_id) as left_id, right_source, right_id, verdict, decided_by, reason, id
 from (
     select
         decisions.*,
@@ -170,5 +172,8 @@ from (
     from {{ source('raw_crossfoot', 'decisions') }} as decisions
     where _landed_at <= {{ known_at() }} and kind = '{{ kind }}'
 ) as ranked
+left join {{ ref('int_merged_records__unioned') }} as merged
+    on merged.object = '{{ {"match": "account", "link": "deal"}[kind] }}' and ranked.source = merged.source
+    and ranked.left_id = merged.merged_id
 where _version = 1 and not _deleted and revoked_at is null
 {% endmacro %}

@@ -162,13 +162,15 @@ def records(job: Job, kind: Kind, gone: set[str] | None = None) -> Pages:
     fields = selected(kind, known, job)
     earlier, landed, merged = resume(job, kind.name, fields), set[str](), 0
     for page in changed(job, kind.name, fields, earlier):
-        ids = {item["Id"] for item in page if Fields(item).flag("IsDeleted")}
+        masters = {item["Id"]: item.get("MasterRecordId") or None for item in page if Fields(item).flag("IsDeleted")}
         merged += sum(1 for item in page if item.get("MasterRecordId"))
         landed.update(item["Id"] for item in page)
         if gone is not None:
-            gone |= ids
-        rows = [kind.row_of(item, job) for item in page if item["Id"] not in ids]
-        yield kind.table, rows + [deletion(TABLES[kind.table], one) for one in sorted(ids)]
+            gone |= masters.keys()
+        rows = [kind.row_of(item, job) for item in page if item["Id"] not in masters]
+        table = TABLES[kind.table]
+        yield kind.table, rows + [
+            deletion(table, one) | ({"master_id": masters[one]} if "master_id" in table.columns else {}) for one in sorted(masters)]
     # A record that was merged into another is deleted, its survivor changed.
     if merged:
         job.notes.append(f"{merged} {kind.table} were merged into others: their ids count as deleted")

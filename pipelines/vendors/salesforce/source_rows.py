@@ -25,7 +25,7 @@ TABLES: dict[str, Table] = {
         Table("accounts", {
             "id": "text", "name": "text", "website": "text", "billing_email": "text", "street": "text", "city": "text",
             "state": "text", "postal_code": "text", "country": "text", "owner_id": "text", "parent_id": "text",
-            "currency": "text", "customer_ids": "text", "url": "text", "modified_at": "timestamp",
+            "currency": "text", "customer_ids": "text", "master_id": "text", "url": "text", "modified_at": "timestamp",
         }),
         Table("contacts", {
             "id": "text", "account_id": "text", "email": "text", "first_name": "text", "last_name": "text",
@@ -91,7 +91,8 @@ def account_row(item: Row, job: Job) -> Row:
         billing_email=fields.text(options["billing_email_field"]), street=fields.text("BillingStreet"),
         city=fields.text("BillingCity"), state=fields.text("BillingState"), postal_code=fields.text("BillingPostalCode"),
         country=fields.text("BillingCountry"), owner_id=fields.text("OwnerId"), parent_id=fields.text("ParentId"),
-        currency=fields.text("CurrencyIsoCode"), customer_ids=fields.text(options["customer_ids_field"]), url=url(item, job),
+        currency=fields.text("CurrencyIsoCode"), customer_ids=fields.text(options["customer_ids_field"]), master_id=None,
+        url=url(item, job),
         modified_at=fields.timestamp("SystemModstamp"),
     )
 
