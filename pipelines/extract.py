@@ -88,8 +88,8 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     fails is recorded as failed and raises ExtractFailed; what it had landed by then stays, as versions that the next night
     repeats.
 
-    `full` reads every record again, whatever the last night's cursors say; only those of deletions stay, for what is gone is in no
-    list. So does a night whose ledger's own control last said that something is missing, once for each difference and week.
+    `full` reads every record again, whatever the last night's cursors say, and finds what is gone although no night has noticed. So
+    does a night whose ledger's own control last said that something is missing, once for each difference and week.
     """
     # Late, because they take two seconds to load. dlt takes a pyarrow that another thread is still loading for a whole one.
     import pyarrow  # noqa: F401
@@ -103,7 +103,7 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     cursors, again = last.cursors if last else {}, ASKED_FOR if full else untied(settings, slug, known_at)
     if last and again:
         again = f"{READ_AGAIN} ({again})"
-        cursors = {name: place for name, place in cursors.items() if name.endswith(getattr(vendor, "DELETION_CURSORS", ()))}
+        cursors = cursors_of_deletions(vendor, cursors)
     job = Job(
         vendor.connect(settings, tokens), settings, as_of, known_at, cursors,
         lambda table: known_ids(settings, slug, table), on_rows,
@@ -126,6 +126,12 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     said = "; ".join(filter(None, (again if last else "", job.spent)))
     record_load(settings, slug, job, status, said, cursors)
     return Receipt(slug, status, job.calls, job.rows, tuple(job.notes), said, forecast)
+
+
+def cursors_of_deletions(vendor: Any, cursors: Mapping[str, str]) -> dict[str, str]:
+    """What a full reading goes by: a source that has these and no others reads everything, and compares what it reads with what was
+    here for whatever is gone."""
+    return {name: place for name, place in cursors.items() if name.endswith(getattr(vendor, "DELETION_CURSORS", ()))}
 
 
 def untied(settings: Settings, slug: str, known_at: datetime) -> str:

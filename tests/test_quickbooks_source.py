@@ -459,7 +459,7 @@ def test_beyond_cdcs_limits_all_ids_are_compared(books, tmp_path, monkeypatch, s
     job = job_for(
         source,
         settings_at(books[1], tmp_path),
-        {"cdc": since.isoformat()},
+        {"cdc": since.isoformat(), "Invoice": since.isoformat()},
         known=lambda table: set(known.get(table, ())),
     )
     collect(source.company(job))
@@ -479,7 +479,7 @@ def test_a_list_that_shifts_while_it_is_compared_makes_no_false_deletion(books, 
     job = job_for(
         source,
         settings_at(books[1], tmp_path),
-        {"cdc": "2026-01-01T00:00:00+00:00"},
+        {"cdc": "2026-01-01T00:00:00+00:00", "Invoice": "2026-01-01T00:00:00+00:00"},
         known=lambda table: set(held) if table == "invoices" else set(),
     )
     real, hidden = job.api.get, set(sorted(held)[5:9])

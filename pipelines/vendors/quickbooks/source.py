@@ -196,9 +196,13 @@ def changed_query(entity: str, since: str | None, page: int) -> str:
 
 
 def deletions(job: Job) -> Pages:
-    """Transactions that were deleted since the last night. The first night knows none that could have been."""
+    """Transactions that were deleted since the last night, and in a full reading all that are gone. The first night knows none that
+    could have been."""
     since = job.cursors.get("cdc")
     if not since:
+        return
+    if not TRANSACTIONS.keys() & job.cursors.keys():
+        yield from reconciled(job)
         return
     if job.known_at - datetime.fromisoformat(since) > timedelta(days=CDC_DAYS):
         job.notes.append(f"the last night is more than {CDC_DAYS} days ago: deletions found by comparing all ids")
