@@ -15,9 +15,9 @@ from sandbox_fixture import Portal as Caller
 from sandbox_fixture import running_sandbox
 
 from pipelines.extract import ExtractFailed, extract
-from pipelines.landing import AnswerIncomplete, need
+from pipelines.http import FieldMissing, Response
 from pipelines.sandbox.entities import Sold
-from pipelines.vendors.hubspot import source, source_links
+from pipelines.vendors.hubspot import source, source_links, source_rows
 from pipelines.vendors.hubspot.sandbox import Sandbox
 
 STAMP = "2026-06-01T08:00:00.000Z"
@@ -134,10 +134,11 @@ def test_crm_01_hubspot_company_currency(night):
     assert night.rows("SELECT currency FROM raw_hubspot.company_currency") == [{"currency": "USD"}]
 
 
-@pytest.mark.parametrize("answer", [{}, {"id": None}, [], "no"])
-def test_crm_01_a_missing_field_names_vendor_object_and_remedy(answer):
-    with pytest.raises(AnswerIncomplete, match=r"^hubspot: the answer about owners has no 'id' .*documentation"):
-        need(answer, "id", vendor="hubspot", about="owners")
+@pytest.mark.parametrize(("answer", "there"), [("{}", "nothing"), ('{"id": null, "email": "a@x.example"}', "email"), ("[]", "a list"),
+                                               ('"no"', "a str"), ("", "a NoneType")])
+def test_crm_01_a_missing_field_names_vendor_object_and_remedy(answer, there):
+    with pytest.raises(FieldMissing, match=rf"^hubspot: .*owners.* has no field 'id' .*\(there: {there}\); .*documentation"):
+        source_rows.field(Response(200, {}, answer, "hubspot: GET /crm/owners/2026-09").json, "id", "owners")
 
 
 @pytest.mark.parametrize("error", [KeyError("currencyCode"), TypeError("'NoneType' object is not subscriptable"), IndexError("x")])
