@@ -493,7 +493,6 @@ def test_associations_of_more_than_a_page_are_followed():
         ),
         (429, '{"policyName":"TEN_SECONDLY_ROLLING"}', 2, 20),
         (429, '{"message":"You have reached your secondly limit."}', 1, 1),
-        (429, '{"policyName":"DAILY"}', 1, None),
         (423, "", 1, 2),
         (500, "", 3, 4),
     ],

@@ -21,6 +21,7 @@ from pipelines.http import Api, ApiError, Bearer, RetryPolicy, limits_in_force
 from pipelines.landing import Job, Table, chunks, deletion, resource
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
+from pipelines.vendors.hubspot.refusals import REMEDIES, spent, wait
 from pipelines.vendors.hubspot.source_check import check
 from pipelines.vendors.hubspot.source_links import COMPARED, changed_associations, deal_associations
 from pipelines.vendors.hubspot.source_rows import (
@@ -67,21 +68,8 @@ def connect(settings: Settings, tokens: Any = None) -> Api:
         auth=Bearer(settings.secrets[CARD.slug]["access_token"]),
         limits=limits_in_force(settings, CARD.limits),
         retry=RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait),
-        remedies={
-            401: "set HUBSPOT_ACCESS_TOKEN to a valid token",
-            403: "give the token the scopes that `crossfoot doctor` lists",
-        },
+        remedies=REMEDIES, spent=spent,
     )
-
-
-def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> int | None:
-    """Units to wait before a repeated call: HubSpot's own client waits 1 s after a per-second refusal and 10 s after a
-    ten-second one; the daily limit does not come back tonight. Retry-After is in milliseconds where it exists at all."""
-    if status == 429 and "DAILY" in body and "TEN_SECONDLY" not in body:
-        return None
-    if status == 429 and "ten_secondly" in body.lower():
-        return 10 * attempt
-    return max(2, 2 ** (attempt - 1)) if status == 423 else 2 ** (attempt - 1)
 
 
 @dlt.source(name="hubspot")

@@ -19,6 +19,7 @@ from pipelines.oauth import RotatingToken, TokenStore
 from pipelines.settings import Settings
 from pipelines.vendors.quickbooks import CARD
 from pipelines.vendors.quickbooks.counts import conditions, counts
+from pipelines.vendors.quickbooks.refusals import REMEDIES, later, wait
 from pipelines.vendors.quickbooks.report import aged_receivables
 from pipelines.vendors.quickbooks.rows import (
     ENTRIES,
@@ -84,13 +85,8 @@ def connect(settings: Settings, tokens: TokenStore) -> Api:
     return Api(
         f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth,
         limits=limits_in_force(settings, CARD.limits), read_only=True, retry=retry,
-        remedies={401: "connect the app again", 403: "check QUICKBOOKS_REALM_ID and the app's accounting scope"},
+        remedies=REMEDIES, later=later,
     )
-
-
-def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> int:
-    """Units to wait before a repeated call: no Retry-After is promised, the limits are per second and per minute."""
-    return 2 ** (attempt - 1) if status != 429 else min(60, 4 ** (attempt - 1))
 
 
 @dlt.source(name="quickbooks")
