@@ -881,7 +881,7 @@ def test_the_doctor_passes_or_says_what_is_wrong(books, tmp_path):
     fault(books[1], "403", "AgedReceivables", vendor="quickbooks")
     (problem,) = source.check(job_for(source, settings).api, settings)
     assert "AgedReceivables answered 403" in problem
-    assert "check QUICKBOOKS_REALM_ID and the app's accounting scope" in problem
+    assert "with the accounting scope, and check QUICKBOOKS_REALM_ID" in problem
 
 
 def test_an_unknown_realm_is_an_error_with_its_remedy(books, tmp_path):

@@ -166,11 +166,12 @@ def records(job: Job, kind: Kind, gone: set[str] | None = None) -> Pages:
         merged += sum(1 for item in page if item.get("MasterRecordId"))
         landed.update(item["Id"] for item in page)
         if gone is not None:
-            gone |= masters.keys()
+            gone.update(masters)
         rows = [kind.row_of(item, job) for item in page if item["Id"] not in masters]
         table = TABLES[kind.table]
         yield kind.table, rows + [
-            deletion(table, one) | ({"master_id": masters[one]} if "master_id" in table.columns else {}) for one in sorted(masters)]
+            deletion(table, one) | ({"master_id": masters[one]} if masters[one] and "master_id" in table.columns else {})
+            for one in sorted(masters)]
     # A record that was merged into another is deleted, its survivor changed.
     if merged:
         job.notes.append(f"{merged} {kind.table} were merged into others: their ids count as deleted")
