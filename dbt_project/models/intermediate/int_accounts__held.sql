@@ -153,10 +153,10 @@ untied as (
 troubled as (
     select source as account_source, account_id from accounts where problem is not null
     union
-    -- What was sold is not known of a won deal with a problem, nor whether it was won in a stage that nobody enumerated.
+    -- Nobody knows when a deal was won that has no day that can be meant, nor whether it was in a stage that nobody enumerated.
     select source, account_id
     from {{ ref('int_deals__unioned') }}
-    where problem is not null and account_id is not null and (is_won or stage like 'unknown: %')
+    where problem is not null and account_id is not null and ((is_won and close_date is null) or stage like 'unknown: %')
     union
     select customers.account_source, customers.account_id
     from troubled_customers
