@@ -1,7 +1,8 @@
 -- The record that a merged company or deal lives on in, through any number of merges. Merging makes a new record with both
 -- former ids in hs_merged_object_ids (https://developers.hubspot.com/changelog/updated-merge-functionality-for-contacts-and-companies,
 -- https://developers.hubspot.com/changelog/announcement-deals-now-support-merging); what was merged later has that record's id in
--- its own.
+-- its own. A table, because five models ask it.
+{{ config(materialized='table') }}
 {%- set tables = {'account': 'companies', 'deal': 'deals'} %}
 with recursive alive as (
     {%- for object, table in tables.items() %}
