@@ -212,7 +212,8 @@ def test_ledger_21_withheld_looks_like_part_payment(night: FaultNight) -> None:
     found = {row["document_id"]: (row["gross"], row["withheld"], row["open_amount"]) for row in rows}
     assert found == {guid(161): (1200, 200, 1000), guid(171): (1200, 200, 0), guid(172): (1000, 0, 600)}
     assert night.account("1")["total_outstanding"] == 1000
-    shown = night.rows("SELECT document_id, payment_status FROM fct_invoices WHERE document_id IN (?, ?, ?)", guid(161), guid(171), guid(172))
+    shown = night.rows("SELECT document_id, payment_status FROM fct_invoices WHERE document_id IN (?, ?, ?)",
+                       guid(161), guid(171), guid(172))
     assert {row["document_id"]: row["payment_status"] for row in shown} == {
         guid(161): "Sent", guid(171): "Paid", guid(172): "Partially Paid"}
     assert not any("document_open_differs" in night.exceptions(guid(number)) for number in (161, 171, 172))

@@ -18,6 +18,8 @@ from pipelines.vendors.quickbooks import source
 from pipelines.vendors.quickbooks.counts import WHOLE, counts
 from pipelines.vendors.quickbooks.rows import ENTRIES
 from pipelines.vendors.quickbooks.sandbox import Sandbox
+from pipelines.vendors.quickbooks.sandbox_render import dumps
+from pipelines.vendors.quickbooks.sandbox_table import record_of
 from pipelines.vendors.quickbooks.tables import TABLES
 
 Shop = tuple[World, str]
@@ -25,9 +27,19 @@ Shop = tuple[World, str]
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Shop]:
-    world = make_world(7, 10)
+    """A small ledger with an inactive customer and two deposits, one long before the night."""
+    world, made = make_world(7, 10), []
     next(iter(world.customers.values())).active = False
-    with running_sandbox(world, vendors={"quickbooks": Sandbox}, rate_limits=False) as url:
+
+    def serve(*arguments: Any) -> Sandbox:
+        made.append(Sandbox(*arguments))
+        return made[-1]
+
+    with running_sandbox(world, vendors={"quickbooks": serve}, rate_limits=False) as url:
+        for number, day in (("9001", "2026-03-01"), ("9002", "2026-06-29")):
+            stamps = {"CreateTime": f"{day}T09:00:00-07:00", "LastUpdatedTime": f"{day}T09:00:00-07:00"}
+            deposit = {"Id": number, "SyncToken": "0", "TxnDate": day, "TotalAmt": 5, "Line": [], "MetaData": stamps}
+            made[-1].state.tables["Deposit"].put(number, record_of(dumps(deposit)))
         yield world, url
 
 
@@ -61,12 +73,13 @@ def test_what_is_kept_in_part_is_counted_by_what_changed(shop: Shop, tmp_path: P
     collect(source.entries(first, given))
     found = counted(first, given)
     assert all(found[entity]["given_count"] == found[entity]["record_count"] == len(given[entity]) for entity in ENTRIES)
+    assert found["Deposit"]["record_count"] == 2
     assert all(found[entity]["given_count"] is None for entity in WHOLE)
     given["Deposit"].add("one that was never given")
     assert counted(first, given)["Deposit"]["given_count"] == found["Deposit"]["record_count"] + 1
     later = following(first, source)
-    later.cursors = {**later.cursors, "Deposit": NIGHT.isoformat(), "Invoice": NIGHT.isoformat()}
-    assert counted(later)["Deposit"]["record_count"] == 0, "of these only what changed is asked for"
+    later.cursors = {**later.cursors, "Deposit": "2026-06-01T00:00:00+00:00", "Invoice": NIGHT.isoformat()}
+    assert counted(later)["Deposit"]["record_count"] == 1, "of these only what changed is asked for"
     assert counted(later)["Invoice"]["record_count"] > 0, "of these all"
 
 
