@@ -104,7 +104,9 @@ SCENARIOS = (
     Scenario("deposit_on_the_invoice", "A deposit taken on the invoice itself is collected", receipts.deposit_on_the_invoice),
 )
 
-_REPEATED = ("tax_and_duplicate", "credit_notes", "discounted", "price_and_quantity", "scheduled", "short_and_over", "rounding")
+_RECEIPTS = ("sold_at_once", "sold_at_once_and_refunded", "paid_by_deposit", "written_off_by_journal", "refunded_by_check",
+             "deposit_on_the_invoice")  # fmt: skip
+_REPEATED = ("tax_and_duplicate", "credit_notes", "discounted", "price_and_quantity", "scheduled", "short_and_over", "rounding", *_RECEIPTS)
 REPEATABLE = tuple(scenario for scenario in SCENARIOS if scenario.name in _REPEATED)
 
 HERE = (
@@ -116,8 +118,7 @@ HERE = (
 )
 ABROAD = (
     "no_invoices", "due_today", "overdue", "held_at_sixty_days", "credit_covers_overdue", "void_only", "partly_refunded", "partly_paid",
-    "clean", *_REPEATED, "several_causes", "linked_without_deal_id", "sold_at_once", "sold_at_once_and_refunded", "paid_by_deposit",
-    "written_off_by_journal", "refunded_by_check", "deposit_on_the_invoice",
+    "clean", *_REPEATED, "several_causes", "linked_without_deal_id",
 )  # fmt: skip
 # Not in the company of the demo: drafts, which not every ledger has, groups of companies, and the base currency's situations in
 # two foreign ones.

@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.entities import ZERO
 from pipelines.sandbox.world import World
+from pipelines.vendors.quickbooks.sandbox_noise import noise
 from pipelines.vendors.quickbooks.sandbox_query import (
     PACIFIC,
     invalid,
@@ -52,6 +53,9 @@ class QuickBooksState:
         self._seen: dict[tuple[str, str], tuple[int, datetime]] = {}
         if records is None:
             self.sync()
+            plain = [one for one in world.payments.values() if one.currency == world.base_currency and one.amount and not one.with_document]
+            for entity, document in noise(plain[:2], plain[0].created) if plain else ():
+                self.tables[entity].put(document["Id"], record_of(dumps(document)))
         for entity, name in ENTITIES.items():
             for line in (records or {}).get(name, ()):
                 record = record_of(line)
