@@ -281,11 +281,12 @@ def test_what_else_moves_receivables_in_the_vendors_shape(books: Books, world: W
         assert line["Amount"] == row["TotalAmt"] == received.amount and detail["AccountRef"] == receivables
         assert (detail["Entity"]["value"], detail["Entity"]["type"]) == (received.customer_id, "CUSTOMER")
     assert deposits.keys() == world.deposits.keys()
-    ((record_id, row),) = only("JournalEntry").items()
-    sides = {line["JournalEntryLineDetail"]["PostingType"]: line for line in row["Line"]}
-    entry, credit = world.credit_notes[record_id], sides["Credit"]["JournalEntryLineDetail"]
-    assert sides["Debit"]["Amount"] == sides["Credit"]["Amount"] == entry.gross and credit["AccountRef"] == receivables
-    assert (credit["Entity"]["Type"], credit["Entity"]["EntityRef"]["value"]) == ("Customer", entry.customer_id)
+    for record_id, row in (entries := only("JournalEntry")).items():
+        sides = {line["JournalEntryLineDetail"]["PostingType"]: line for line in row["Line"]}
+        entry, credit = world.credit_notes[record_id], sides["Credit"]["JournalEntryLineDetail"]
+        assert sides["Debit"]["Amount"] == sides["Credit"]["Amount"] == entry.gross and credit["AccountRef"] == receivables
+        assert (credit["Entity"]["Type"], credit["Entity"]["EntityRef"]["value"]) == ("Customer", entry.customer_id)
+    assert entries.keys() == {one.id for one in world.credit_notes.values() if one.journal}
     for record_id, row in (purchases := only("Purchase")).items():
         (line,) = row["Line"]
         refund = world.refunds[record_id]

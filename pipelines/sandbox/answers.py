@@ -19,6 +19,7 @@ from pipelines.sandbox.entities import (
     CREDITS,
     TOLERANCE,
     ZERO,
+    Application,
     CreditNote,
     Deposit,
     Invoice,
@@ -111,8 +112,8 @@ def _standing(world: World, invoice: Invoice) -> Standing:
     left, settled = invoice.gross, invoice.issued if invoice.gross <= TOLERANCE else None
     paid, paid_on = ZERO, None
     parts = [
-        (max(p.date, invoice.issued), a.amount, all(other.kind != "credit_note" for other in p.applications))
-        for p, a in world.applied.get(invoice.id, ()) if not (p.deleted or p.voided)
+        (max(p.date, invoice.issued), amount, not isinstance(fund, CreditNote))
+        for p, a in world.applied.get(invoice.id, ()) if not (p.deleted or p.voided) for fund, amount in _funds(world, p, a)
     ]  # fmt: skip
     for day, amount, is_money in sorted(part for part in parts if part[0] <= world.today):
         left -= amount
@@ -123,6 +124,24 @@ def _standing(world: World, invoice: Invoice) -> Standing:
     if settled is not None and paid_on is not None:
         paid_on = min(paid_on, settled)
     return Standing(invoice, world.due_date(invoice), left, settled, paid, paid_on)
+
+
+def _funds(world: World, payment: Payment, part: Application) -> list[tuple[Payment | CreditNote | Deposit, Decimal]]:
+    """What pays an application, and how much of it: the credits that the payment spends, in their order, and then its own money."""
+    funds = [*((world.record(one), one.amount) for one in payment.applications if one.kind in CREDITS), (payment, payment.amount)]
+    for one in payment.applications:
+        if one.kind in CREDITS:
+            continue
+        found, left, rest = [], one.amount, []
+        for fund, there in funds:
+            taken = min(left, there)
+            found += [(fund, taken)] if taken else []
+            rest += [(fund, there - taken)] if there > taken else []
+            left -= taken
+        if one is part:
+            return found
+        funds = rest
+    return []
 
 
 def _unapplied(world: World, payment: Payment) -> Decimal:
@@ -240,21 +259,20 @@ def _invoice_status(standing: Standing, today: date) -> str:
 
 def realised_fx(world: World) -> list[dict[str, str]]:
     """Per invoice in a foreign currency, kind of settlement and day: what was settled in the invoice's currency, and what the
-    change of rates since the invoice made of it in base, sorted. A payment of nothing spends a credit note or a deposit, at the
-    rate of that; a journal entry is at the invoice's."""
+    change of rates since the invoice made of it in base, sorted. A credit note or a deposit that is spent has a rate of its own, a
+    journal entry the invoice's."""
     settled: dict[tuple[str, str, str], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for payment in world.payments.values():
         if payment.deleted or payment.voided or payment.date > world.today or payment.currency == world.base_currency:
             continue
-        fund = next((world.record(part) for part in payment.applications if part.kind in CREDITS), payment)
-        if is_journal(world, fund):
-            continue
-        kind = "credit_note" if isinstance(fund, CreditNote) else "payment"
         for part in payment.applications:
-            if part.kind == "invoice" and (invoice := world.invoices[part.doc_id]).issued <= world.today:
-                cell = settled[invoice.id, kind, part.date.isoformat()]
-                cell[0] += part.amount
-                cell[1] += _base(part.amount, fund.rate) - _base(part.amount, invoice.rate)
+            if part.kind != "invoice" or (invoice := world.invoices[part.doc_id]).issued > world.today:
+                continue
+            for fund, amount in _funds(world, payment, part):
+                if not is_journal(world, fund):
+                    cell = settled[invoice.id, "credit_note" if isinstance(fund, CreditNote) else "payment", part.date.isoformat()]
+                    cell[0] += amount
+                    cell[1] += _base(amount, fund.rate) - _base(amount, invoice.rate)
     return [
         {"invoice_id": key[0], "applied_type": key[1], "applied_date": key[2], "amount": money(amount), "gain": money(gain)}
         for key, (amount, gain) in sorted(settled.items())

@@ -46,12 +46,10 @@ def spend_deposit(world: World, received: Deposit, invoice: Invoice, day: date, 
     return world.pay(invoice.customer_id, day, ZERO, [("invoice", invoice.id, amount), ("deposit", received.id, amount)])
 
 
-def write_off(world: World, invoice: Invoice, day: date, amount: Decimal) -> CreditNote:
-    """What the customer will never pay, taken off receivables by a journal entry: no money, and no credit note."""
+def write_off(world: World, customer: Customer, day: date, amount: Decimal) -> CreditNote:
+    """What the customer will never pay, taken off receivables by a journal entry, which is then spent as a credit note is."""
     line = DocLine(None, "Written off", "Written off", Decimal(1), amount, amount)
-    entry = world.add_credit_note(world.customers[invoice.customer_id], day, [line], journal=True)
-    world.apply_credit(entry, invoice, day, amount)
-    return entry
+    return world.add_credit_note(customer, day, [line], journal=True)
 
 
 def pay_back(world: World, credit: Payment | CreditNote | Deposit, day: date, amount: Decimal, way: str) -> Refund:

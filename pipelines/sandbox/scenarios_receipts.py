@@ -55,12 +55,14 @@ def _bill_and_spend(world: World, customer: Customer, received: Deposit, day: da
 
 
 def written_off_by_journal(world: World) -> None:
-    """Receivables fall, and nothing was collected, and the invoice is what it was."""
+    """Receivables fall, nothing was collected, and the invoice is what it was: spent by itself, and beside money in one payment."""
     account, customer = client(world, "Unpaid Upholsterers")
     invoice = bill(world, customer, "100", due_ago=40)
     world.pay(customer.id, world.ago(61), D(70), [("invoice", invoice.id, D(70))])
-    write_off(world, invoice, world.ago(15), D(30))
-    status(world, account, "Current", total_outstanding="0.00", invoiced_to_date="100.00", collected_to_date="70.00",
+    world.apply_credit(write_off(world, customer, world.ago(15), D(30)), invoice, world.ago(15), D(30))
+    second, entry = bill(world, customer, "200", due_ago=20), write_off(world, customer, world.ago(43), D(60))
+    world.pay(customer.id, world.ago(41), D(140), [("credit_note", entry.id, D(60)), ("invoice", second.id, D(200))])
+    status(world, account, "Current", total_outstanding="0.00", invoiced_to_date="300.00", collected_to_date="210.00",
            unapplied_credit="0.00", credit_status="None", last_invoice_status="Paid", average_days_to_pay="9.0")  # fmt: skip
 
 
