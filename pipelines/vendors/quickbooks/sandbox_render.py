@@ -215,7 +215,11 @@ class Renderer:
         return {**self._document(note), "RemainingCredit": amount(self.world.open_amount(note))}
 
     def payment(self, payment: Payment) -> Json:
-        """A Payment; one of zero links what is paid with the credit that pays it: a CreditMemo, JournalEntry or Deposit."""
+        """A Payment; one of zero links what is paid with the credit that pays it: a CreditMemo, JournalEntry or Deposit.
+
+        A check that gives a payment back is marked on the payment itself (accurabooks.com, refund of an overpayment); that one which
+        gives back a CreditMemo or Deposit is linked to it by a payment of zero is unverified.
+        """
         lines = [
             {"Amount": amount(a.amount), "LinkedTxn": [{"TxnId": a.doc_id, "TxnType": self._linked_as(self.world.record(a))}]}
             for a in payment.applications

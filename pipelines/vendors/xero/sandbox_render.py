@@ -4,7 +4,7 @@ Shapes follow the vendor's recorded examples and its OpenAPI file; where the two
 
 What Xero has no record for is what its users enter instead: a sale that is paid at once and a deposit taken on an invoice are an
 invoice and its payment of that day, money that the bank received from a customer is a prepayment, and what is written off is a
-credit note, as a manual journal cannot be posted to receivables.
+credit note, as a manual journal cannot be posted to receivables (unverified).
 """
 
 from __future__ import annotations
