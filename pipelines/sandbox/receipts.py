@@ -1,6 +1,6 @@
 """What moves receivables besides invoices, credit notes and the payments that people enter for them.
 
-Business facts that every ledger has its own means for: `Sandbox` of each vendor says which.
+Facts that every ledger has means of its own for: the renderer of each vendor's sandbox says which.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ class Ageing:
                     customer = named.get("EntityRef", named).get("value")
                     debit = entity == "Purchase" or inside.get("PostingType") == "Debit"
                     left = max(Decimal(line["Amount"]) - used.pop(record.id, ZERO), ZERO)
-                    yield customer, date.fromisoformat(document["TxnDate"]), left if debit else -left
+                    in_home = left * Decimal(document.get("ExchangeRate", 1))
+                    yield customer, date.fromisoformat(document["TxnDate"]), in_home if debit else -in_home
 
     def report(self, on: date) -> dict[str, Any]:
         """The AgedReceivables report of a date: strings, "" for a zero cell, jobs as sections of their parent."""
