@@ -464,8 +464,9 @@ def test_a_merged_record_is_gone_and_its_survivor_stays(org, nights):
     nights.run(ACCOUNT)
     org.change("Account", 1, IsDeleted=True, MasterRecordId=survivor, SystemModstamp=stamp(NOW))
     org.change("Account", 2, Name="Both", SystemModstamp=stamp(NOW))
-    nights.run(ACCOUNT)
+    rows = nights.run(ACCOUNT)["accounts"]
     assert {key: row["name"] for key, row in nights.alive("accounts").items()} == {survivor: "Both"}
+    assert {row["id"]: row.get("merged_into") for row in rows} == {loser: survivor, survivor: None}
     assert "1 accounts were merged into others: their ids count as deleted" in nights.notes
     assert loser not in " ".join(nights.notes)
 

@@ -12,7 +12,7 @@ accounts as (
 ),
 
 decisions as (
-    {{ standing_decisions('match') }}
+    {{ standing_matches() }}
 ),
 
 candidates as (

@@ -51,7 +51,7 @@ lost_decisions as (
         accounts.account_id is null as has_no_account,
         customers.customer_id is null as has_no_customer,
         accounts.url
-    from ({{ standing_decisions('match') }}) as decisions
+    from ({{ standing_matches() }}) as decisions
     left join {{ ref('int_accounts__unioned') }} as accounts
         on decisions.source = accounts.source and decisions.left_id = accounts.account_id
     left join {{ ref('int_customers__unioned') }} as customers

@@ -377,6 +377,9 @@ class Org:
         for child in ("Contact", "Opportunity", "Task") if one.name == "Account" else ():
             for record in list(self.tables[child].having("AccountId", [gone.id])):
                 self._change(self.objects[child.lower()], record, {"AccountId": kept.id})
+        for record in list(self.tables["Account"].having("ParentId", [gone.id])) if one.name == "Account" else ():
+            if record.id != kept.id:
+                self._change(one, record, {"ParentId": kept.id})
 
     def compute(self, name: str, one_id: str, field: str, value: Any) -> None:
         """Gives a field a value as a formula would: the record's stamp does not move. The field counts as calculated."""

@@ -45,6 +45,7 @@ from pipelines.vendors.salesforce.source_rows import (
     Row,
     currency_row,
     dated_rate_row,
+    deleted_row,
     stage_row,
 )
 
@@ -162,13 +163,13 @@ def records(job: Job, kind: Kind, gone: set[str] | None = None) -> Pages:
     fields = selected(kind, known, job)
     earlier, landed, merged = resume(job, kind.name, fields), set[str](), 0
     for page in changed(job, kind.name, fields, earlier):
-        ids = {item["Id"] for item in page if Fields(item).flag("IsDeleted")}
+        deleted = {item["Id"]: item for item in page if Fields(item).flag("IsDeleted")}
         merged += sum(1 for item in page if item.get("MasterRecordId"))
         landed.update(item["Id"] for item in page)
         if gone is not None:
-            gone |= ids
-        rows = [kind.row_of(item, job) for item in page if item["Id"] not in ids]
-        yield kind.table, rows + [deletion(TABLES[kind.table], one) for one in sorted(ids)]
+            gone.update(deleted)
+        rows = [kind.row_of(item, job) for item in page if item["Id"] not in deleted]
+        yield kind.table, rows + [deleted_row(item, kind) for _, item in sorted(deleted.items())]
     # A record that was merged into another is deleted, its survivor changed.
     if merged:
         job.notes.append(f"{merged} {kind.table} were merged into others: their ids count as deleted")

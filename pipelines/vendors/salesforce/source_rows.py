@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pipelines.landing import Fields, Job, Table, row
+from pipelines.landing import Fields, Job, Table, deletion, row
 from pipelines.vendors.salesforce import CARD
 
 Row = dict[str, Any]
@@ -25,7 +25,7 @@ TABLES: dict[str, Table] = {
         Table("accounts", {
             "id": "text", "name": "text", "website": "text", "billing_email": "text", "street": "text", "city": "text",
             "state": "text", "postal_code": "text", "country": "text", "owner_id": "text", "parent_id": "text",
-            "currency": "text", "customer_ids": "text", "url": "text", "modified_at": "timestamp",
+            "currency": "text", "customer_ids": "text", "merged_into": "text", "url": "text", "modified_at": "timestamp",
         }),
         Table("contacts", {
             "id": "text", "account_id": "text", "email": "text", "first_name": "text", "last_name": "text",
@@ -91,9 +91,17 @@ def account_row(item: Row, job: Job) -> Row:
         billing_email=fields.text(options["billing_email_field"]), street=fields.text("BillingStreet"),
         city=fields.text("BillingCity"), state=fields.text("BillingState"), postal_code=fields.text("BillingPostalCode"),
         country=fields.text("BillingCountry"), owner_id=fields.text("OwnerId"), parent_id=fields.text("ParentId"),
-        currency=fields.text("CurrencyIsoCode"), customer_ids=fields.text(options["customer_ids_field"]), url=url(item, job),
-        modified_at=fields.timestamp("SystemModstamp"),
+        currency=fields.text("CurrencyIsoCode"), customer_ids=fields.text(options["customer_ids_field"]),
+        merged_into=fields.text("MasterRecordId"), url=url(item, job), modified_at=fields.timestamp("SystemModstamp"),
     )
+
+
+def deleted_row(item: Row, kind: Kind) -> Row:
+    """The row that says that a record is gone, and of a merged account in which one it lives on: merging deletes the others
+    and writes the survivor's id into their MasterRecordId (SOAP API developer guide, merge(); Object reference, Account)."""
+    table, survivor = TABLES[kind.table], Fields(item).text("MasterRecordId")
+    known = {"merged_into": survivor} if survivor and "merged_into" in table.columns else {}
+    return deletion(table, item["Id"]) | known
 
 
 def contact_row(item: Row, job: Job) -> Row:

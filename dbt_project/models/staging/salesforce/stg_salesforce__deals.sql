@@ -41,7 +41,7 @@ final as (
         'salesforce' as source,
         deals.id as deal_id,
         deals.name,
-        {{ text_or_null('deals.account_id') }} as account_id,
+        coalesce(survivors.account_id, {{ text_or_null('deals.account_id') }}) as account_id,
         {{ text_or_null('deals.owner_id') }} as owner_id,
         {{ text_or_null('deals.record_type') }} as pipeline,
         case
@@ -68,6 +68,7 @@ final as (
         deals._problem as problem
     from with_currency as deals
     left join stages on deals.stage_name = stages.api_name
+    left join {{ ref('stg_salesforce__account_merges') }} as survivors on deals.account_id = survivors.merged_id
     left join dated on deals.id = dated.deal_id
     left join quotes on deals.deal_currency = quotes.currency and quotes.start_date is null
 )
