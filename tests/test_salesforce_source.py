@@ -28,6 +28,7 @@ from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 from pipelines.vendors.salesforce import CARD, VERSION, source, source_bulk, source_query, source_rows
 from pipelines.vendors.salesforce.sandbox import Sandbox
+from pipelines.vendors.salesforce.sandbox_people import compute
 from pipelines.vendors.salesforce.sandbox_schema import make_id, objects
 from pipelines.vendors.salesforce.sandbox_soql import Both, Comparison, Either, Negation, parse, stamp
 
@@ -1149,7 +1150,7 @@ def test_a_person_deletes_and_changes_while_nights_go_by(tmp_path):
         deal = min(nights.alive("opportunities"))
         nights.org.delete(f"{source_query.DATA}/sobjects/Account/{first}")
         boxes[0].merge("Account", second, third)
-        org.compute("Opportunity", deal, "Invoice_Numbers__c", "INV-computed")
+        compute(org, "Opportunity", deal, "Invoice_Numbers__c", "INV-computed")
         nights.run()
         assert {first, second} & set(nights.alive("accounts")) == set() and third in nights.alive("accounts")
         assert "1 accounts were merged into others: their ids count as deleted" in nights.notes

@@ -24,6 +24,7 @@ from sandbox_fixture import Ticker, control, running_sandbox
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.world import World, make_world
 from pipelines.vendors.salesforce.sandbox import Sandbox
+from pipelines.vendors.salesforce.sandbox_people import compute
 from pipelines.vendors.salesforce.sandbox_schema import as_id, full_id
 from pipelines.vendors.salesforce.sandbox_soql import BadQuery, parse
 from pipelines.vendors.salesforce.sandbox_state import Org
@@ -688,7 +689,7 @@ def test_a_merge_leaves_the_losers_id_behind(fresh: Client) -> None:
 def test_a_formula_changes_without_moving_the_stamp(fresh: Client) -> None:
     late = _named(fresh, "Late Larch Lumber")
     before = fresh.rows(f"SELECT SystemModstamp, Site FROM Account WHERE Id = '{late}'")[0]
-    fresh.box.org.compute("Account", late, "Site", "computed")
+    compute(fresh.box.org, "Account", late, "Site", "computed")
     after = fresh.rows(f"SELECT SystemModstamp, Site FROM Account WHERE Id = '{late}'")[0]
     assert after["Site"] == "computed" and after["SystemModstamp"] == before["SystemModstamp"]
     field = next(f for f in fresh.call("GET", f"{DATA}/sobjects/Account/describe").json()["fields"] if f["name"] == "Site")
