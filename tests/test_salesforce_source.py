@@ -57,9 +57,9 @@ def true_of(node: Any, record: Mapping[str, Any]) -> bool:
     return COMPARE[node.operator](record[node.path], values[0])
 
 
-def described_fields(*, currencies: bool = True) -> dict[str, dict[str, dict[str, Any]]]:
-    """{object: {field: what describe says}} of the sandbox's org."""
-    needs = {"currencies"} if currencies else set()
+def described_fields(*features: str, currencies: bool = True) -> dict[str, dict[str, dict[str, Any]]]:
+    """{object: {field: what describe says}} of the sandbox's org with these features: record types, person accounts."""
+    needs = {*features, "currencies"} if currencies else {*features}
     return {
         one.name: {
             f.name: {"name": f.name, "calculated": f.calculated} for f in one.fields.values() if not f.needs or f.needs in needs
@@ -274,7 +274,9 @@ class Nights:
         gone: dict[str, set[str]] = {kind.table: set() for kind in source_rows.KINDS}
         resources = [source.records(job, kind, gone[kind.table]) for kind in kinds or source_rows.KINDS]
         self.rows = {name: [] for name in source.TABLES}
-        for pages in [source.organization(job), source.opportunity_stages(job), *resources, source.deletions(job, gone)]:
+        stages = source.Stages()
+        for pages in [source.organization(job), source.opportunity_stages(job, stages), *map(stages.noted, resources),
+                      source.new_opportunity_stages(job, stages), source.deletions(job, gone)]:
             try:
                 for table, rows in pages:
                     self.rows[table] += rows
@@ -328,14 +330,14 @@ def test_records_that_pages_left_out_are_read_after_all(org, nights):
     """The first two pages of ten miss three records each; asked again, they are complete."""
     expected = accounts(org, 25)
     org.records["Organization"] = {}
-    org.short, org.on_query = 3, lambda org: setattr(org, "short", 0 if len(org.queries) > 5 else 3)
+    org.short, org.on_query = 3, lambda org: setattr(org, "short", 0 if len(org.queries) > 6 else 3)
     rows = nights.run(ACCOUNT)["accounts"]
     assert sorted(set(ids(rows))) == expected and len(rows) > 25
 
 
 def test_a_night_that_ends_before_left_out_records_came_reads_them_in_the_next(org, nights):
     expected = accounts(org, 25)
-    org.records["Organization"], org.short, org.budget = {}, 3, 10
+    org.records["Organization"], org.short, org.budget = {}, 3, 11
     nights.run(ACCOUNT)
     assert nights.spent and len(nights.alive("accounts")) < 25
     org.short, org.budget = 0, 10_000
@@ -375,7 +377,7 @@ def test_the_second_night_reads_from_the_vendors_time_less_the_overlap(org, nigh
     assert "WHERE SystemModstamp >= 2026-07-01T01:28:20.000Z ORDER BY SystemModstamp, Id" in org.queries[-1]
 
 
-@pytest.mark.parametrize("calls", range(7, 13))
+@pytest.mark.parametrize("calls", range(8, 14))
 def test_a_night_that_is_cut_off_and_the_next_give_the_rows_of_one_night(tmp_path, calls):
     """Twelve accounts share each stamp, so every cut falls between equal stamps; nothing is read twice."""
     whole = Nights(Org(), settings_with(tmp_path))
@@ -395,7 +397,7 @@ def test_a_night_that_is_cut_off_and_the_next_give_the_rows_of_one_night(tmp_pat
 
 def test_a_cut_off_night_does_not_move_past_the_overlap(org, nights):
     """A change that is still being saved can get an older stamp than the newest that shows."""
-    org.budget = 8
+    org.budget = 9
     for n in range(1, 31):
         org.put("Account", n, NOW - timedelta(seconds=30), Name=f"Company {n}")
     nights.run(ACCOUNT)
@@ -719,15 +721,16 @@ def job_of(tmp_path: Path, more: str = "") -> Job:
 
 def test_an_opportunity_as_rest_writes_it(tmp_path):
     text = """{"attributes": {"type": "Opportunity", "url": "/x"}, "Id": "006000000000001AAA", "Name": "Acme | 10 seats, yearly",
-        "AccountId": "001000000000001AAA", "OwnerId": "005000000000001AAA", "RecordType": {"attributes": {}, "Name": "Renewal"},
-        "StageName": "Id. Decision Makers", "Amount": 1234.57, "CurrencyIsoCode": "EUR", "CloseDate": "2026-05-31",
-        "Probability": 62.5, "IsWon": false, "IsClosed": false, "Type": null, "Contract_Start__c": "2026-06-01",
-        "SystemModstamp": "2026-05-02T10:00:00.000+0000"}"""
+        "AccountId": "001000000000001AAA", "OwnerId": "005000000000001AAA", "RecordTypeId": "012000000000001AAA",
+        "RecordType": {"attributes": {}, "Name": "Renewal"}, "StageName": "Id. Decision Makers", "Amount": 1234.57,
+        "CurrencyIsoCode": "EUR", "CloseDate": "2026-05-31", "Probability": 62.5, "IsWon": false, "IsClosed": false,
+        "Type": null, "Contract_Start__c": "2026-06-01", "SystemModstamp": "2026-05-02T10:00:00.000+0000"}"""
     row = source_rows.opportunity_row(json.loads(text, parse_float=Decimal), job_of(tmp_path))
     assert row == {
         "id": "006000000000001AAA", "name": "Acme | 10 seats, yearly", "account_id": "001000000000001AAA",
-        "owner_id": "005000000000001AAA", "record_type": "Renewal", "stage_name": "Id. Decision Makers",
-        "amount": Decimal("1234.57"), "currency": "EUR", "close_date": date(2026, 5, 31), "probability": Decimal("0.625"),
+        "owner_id": "005000000000001AAA", "record_type_id": "012000000000001AAA", "record_type": "Renewal",
+        "stage_name": "Id. Decision Makers", "amount": Decimal("1234.57"), "currency": "EUR",
+        "close_date": date(2026, 5, 31), "probability": Decimal("0.625"),
         "is_won": False, "is_closed": False, "deal_type": None, "payment_terms": None, "contract_start": date(2026, 6, 1),
         "contract_end": None, "invoice_numbers": None, "url": "https://acme.my.salesforce.com/006000000000001AAA",
         "modified_at": datetime(2026, 5, 2, 10, tzinfo=UTC), "_problem": None,
@@ -772,6 +775,7 @@ def test_every_row_fits_its_table(org, nights):
     for name in ("Account", "Contact", "User", "Opportunity", "OpportunityLineItem", "Product2"):
         org.put(name, 1, IsActive=True)
     org.put("OpportunityStage", 1, ApiName="Won", DefaultProbability=100)
+    org.put("RecordType", 1, Name="Renewals")
     org.put("CurrencyType", 1, IsoCode="USD", IsCorporate=True, ConversionRate=1)
     org.put("DatedConversionRate", 1, IsoCode="EUR", ConversionRate=0.923456, StartDate="2026-01-01")
     rows = nights.run()
@@ -780,6 +784,48 @@ def test_every_row_fits_its_table(org, nights):
         assert found, name
         assert set(found[0]) - {"_problem"} == set(source.TABLES[name].columns), name
         list(batches(job, [source.TABLES[name]], [(name, found)]))
+
+
+# --- Stages, record types, person accounts
+
+
+def test_a_stage_that_is_made_while_opportunities_are_read_is_asked_for_again(org, nights):
+    org.put("OpportunityStage", 1, ApiName="Won")
+    org.put("Opportunity", 1, StageName="Won")
+    nights.run()
+    assert [row["api_name"] for row in nights.rows["opportunity_stages"]] == ["Won"]
+    org.put("Opportunity", 2, NOW, StageName="Made meanwhile")
+    org.put("Opportunity", 3, NOW, StageName="In no list")
+    org.on_query = lambda one: "FROM Opportunity " in one.queries[-1] and one.put("OpportunityStage", 2, ApiName="Made meanwhile")
+    asked = org.calls["OpportunityStage"]
+    nights.run()
+    assert [row["api_name"] for row in nights.rows["opportunity_stages"]] == ["Won", "Won", "Made meanwhile"]
+    assert org.calls["OpportunityStage"] == asked + 2
+    assert [row["stage_name"] for row in nights.rows["opportunities"]] == ["Made meanwhile", "In no list"]
+
+
+def test_a_record_type_is_read_by_id_and_its_new_name_is_noticed(nights, org):
+    org.fields = described_fields("record types")
+    kind = org.put("RecordType", 1, Name="Renewals")
+    org.put("Opportunity", 1, RecordTypeId=kind, RecordType={"Name": "Renewals"})
+    rows = nights.run()
+    assert [(row["record_type_id"], row["record_type"]) for row in rows["opportunities"]] == [(kind, "Renewals")]
+    org.change("RecordType", 1, Name="Extensions")
+    rows = nights.run(OPPORTUNITY)
+    assert [row["name"] for row in rows["record_types"]] == ["Extensions"] and rows["opportunities"] == []
+
+
+def test_an_org_without_person_accounts_is_not_asked_for_their_fields(nights, org):
+    org.put("Account", 1, Name="Acme")
+    (row,) = nights.run(ACCOUNT)["accounts"]
+    assert row["person_email"] is None and not any("Person" in query for query in org.queries)
+
+
+def test_a_person_account_has_its_own_address(nights, org):
+    org.fields = described_fields("person accounts")
+    org.put("Account", 1, Name="Ada Lovelace", FirstName="Ada", LastName="Lovelace", PersonEmail="ada@home.example", IsPersonAccount=True)
+    (row,) = nights.run(ACCOUNT)["accounts"]
+    assert (row["name"], row["person_email"], row["_problem"]) == ("Ada Lovelace", "ada@home.example", None)
 
 
 # --- The org
@@ -940,7 +986,8 @@ def test_a_forecast_is_what_a_first_night_takes(org, tmp_path, monkeypatch):
 
 def test_the_source_lands_every_table_in_the_order_of_the_night(nights):
     found = source.source(nights.job()).resources
-    assert list(found) == ["organization", "opportunity_stages", *(kind.table for kind in source_rows.KINDS), "deletions"]
+    assert list(found) == ["organization", "opportunity_stages", *(kind.table for kind in source_rows.KINDS),
+                           "new_opportunity_stages", "deletions"]
 
 
 def test_the_card_lists_what_lands():
@@ -1049,9 +1096,9 @@ def test_a_second_night_over_http_reads_nothing_twice(shop, tmp_path):
     before = nights.org.calls.total()
     rows = nights.run()
     assert {name for name, found in rows.items() if found} <= {
-        "organization", "currency_types", "dated_conversion_rates", "opportunity_stages",
+        "organization", "record_types", "currency_types", "dated_conversion_rates", "opportunity_stages",
     }  # fmt: skip
-    assert nights.org.calls.total() - before == 8 + 4 + len(source_rows.KINDS) + 1 + len(source_rows.DELETABLE)
+    assert nights.org.calls.total() - before == 8 + 5 + len(source_rows.KINDS) + 1 + len(source_rows.DELETABLE)
 
 
 @pytest.mark.parametrize("match", ["/queryAll?", "/query/", "/describe"])
@@ -1066,7 +1113,7 @@ def test_a_token_that_expires_in_the_middle_is_renewed(cleared, first_night, tmp
 
 def test_the_orgs_last_call_ends_the_night_and_the_next_goes_on(cleared, first_night, tmp_path):
     _, url = cleared
-    fault(url, "429", "/query", vendor="salesforce", nth=7, times=1000)
+    fault(url, "429", "/query", vendor="salesforce", nth=8, times=1000)
     nights = over_http(url, tmp_path)
     nights.run()
     assert "API calls of the last 24 hours are used up (api-usage=" in nights.spent

@@ -69,6 +69,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     org.currencies()
     accounts(org)
     deals(org)
+    processes(org)
     lines(org)
     night.build(ledgers=[LEDGER])
     return night
@@ -80,7 +81,12 @@ def accounts(org: Org) -> None:
     org.add("accounts", id="plain", name="Plain", website="plain.example", parent_id="acme")
     merges(org)
     org.add("contacts", id="carl", account_id="acme", email="carl@acme.example", first_name="Carl", last_name="C")
+    org.add("accounts", id="ada", name="Ada Lovelace", person_email="ada@home.example")
+    org.add("accounts", id="bea", name="Bea Both", person_email="bea@home.example", billing_email="books@bea.example")
     org.add("users", id="olga", email="olga@us.example", first_name="Olga", last_name="O", active=False)
+    org.add("users", id="one_name", email="x@us.example", active=False)
+    org.add("users", id="there", email="t@us.example", first_name="Tea", last_name="T", active=True)
+    org.add("users", id="unsaid", email="u@us.example", first_name="Una", last_name="U")
 
 
 # Who is gone, and into whom.
@@ -120,6 +126,19 @@ def deals(org: Org) -> None:
     org.deal("yen", currency="JPY")
 
 
+def processes(org: Org) -> None:
+    """Opportunities of two record types, one of which was renamed since they were read."""
+    org.known_at = NIGHT - timedelta(days=1)
+    for kind, name in (("r1", "Renewals"), ("r2", "New Business")):
+        org.add("record_types", id=kind, name=name)
+    for deal, more in {"old": {"record_type_id": "r1", "record_type": "Renewals"}, "new": {"record_type_id": "r2"}, "none": {},
+                       "open": {"record_type_id": "r1", "stage_name": "Id. Makers"},
+                       "hidden": {"record_type_id": "r9", "record_type": "As it was read"}}.items():
+        org.deal(f"process_{deal}", account_id="plain", **more)
+    org.known_at = NIGHT
+    org.add("record_types", id="r1", name="Extensions")
+
+
 def lines(org: Org) -> None:
     org.add("products", id="01t", name="Consulting", product_code="CONS")
     given = {"opportunity_id": "won", "product_id": "01t", "name": "won Consulting", "quantity": 3, "unit_price": "33.33"}
@@ -133,14 +152,35 @@ def lines(org: Org) -> None:
 
 
 def test_accounts_are_those_that_were_not_deleted(night: Night) -> None:
-    rows = night.rows("select account_id, domain, email, region, owner_id, parent_id from staging.stg_salesforce__accounts order by 1")
+    rows = night.rows("select account_id, domain, email, region, owner_id, parent_id from staging.stg_salesforce__accounts "
+                      "where account_id not in ('ada', 'bea') order by 1")
     assert rows == [
         ("acme", "acme.example", "pay@acme.example", "OH", "olga", None), ("child", None, None, None, None, "acme"),
         ("plain", "plain.example", None, None, None, "acme"), ("restored", None, None, None, None, None),
     ]  # fmt: skip
     rows = night.rows("select contact_id, account_id, email from staging.stg_salesforce__contacts order by 1")
     assert rows == [("carl", "acme", "carl@acme.example"), ("sue", "acme", "sue@south.example")]
-    assert night.rows("select owner_id, first_name from staging.stg_salesforce__owners") == [("olga", "Olga")]
+
+
+def test_a_person_account_has_an_address_without_a_billing_one(night: Night) -> None:
+    rows = night.rows("select account_id, name, email from staging.stg_salesforce__accounts where account_id in ('ada', 'bea') order by 1")
+    assert rows == [("ada", "Ada Lovelace", "ada@home.example"), ("bea", "Bea Both", "books@bea.example")]
+
+
+def test_an_owner_who_left_is_named_and_marked(night: Night) -> None:
+    assert night.rows("select owner_id, first_name, last_name from staging.stg_salesforce__owners order by 1") == [
+        ("olga", "Olga", "O (deactivated)"), ("one_name", None, "(deactivated)"), ("there", "Tea", "T"), ("unsaid", "Una", "U"),
+    ]  # fmt: skip
+
+
+def test_a_deals_pipeline_is_its_record_type_as_it_is_called_by_now(night: Night) -> None:
+    """Two sales processes share stages: the list is the org's, and the record type tells them apart."""
+    rows = night.rows("select deal_id, pipeline, stage, is_won from staging.stg_salesforce__deals where deal_id like 'process%' order by 1")
+    assert rows == [
+        ("process_hidden", "As it was read", "Closed Won!", True), ("process_new", "New Business", "Closed Won!", True),
+        ("process_none", None, "Closed Won!", True), ("process_old", "Extensions", "Closed Won!", True),
+        ("process_open", "Extensions", "Id. Makers!", False),
+    ]  # fmt: skip
 
 
 def test_what_names_a_merged_account_is_its_survivors(night: Night) -> None:

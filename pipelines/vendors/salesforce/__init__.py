@@ -49,7 +49,7 @@ CARD = Card(
     # No limit by the second or minute; the org's calls in 24 hours are its own, and it says when they are used up.
     limits=(),
     objects=(
-        "accounts", "contacts", "users", "opportunity_stages", "opportunities", "opportunity_lines", "products",
+        "accounts", "contacts", "users", "opportunity_stages", "record_types", "opportunities", "opportunity_lines", "products",
         "organization", "currency_types", "dated_conversion_rates",
     ),
     scopes=("api",),

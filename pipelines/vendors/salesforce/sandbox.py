@@ -57,14 +57,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Sandbox:
     """The routes under /salesforce. See `pipelines.sandbox.server.Sandbox` for what the server asks of it.
 
-    Tests may lower `page_size` and `calls_a_day`, set `several_currencies` to False, and give the half of a key pair or the
-    user name that assertions are checked against.
+    Tests may lower `page_size` and `calls_a_day`, set `several_currencies` to False and `person_accounts` to True, and give the
+    half of a key pair or the user name that assertions are checked against.
     """
 
     limits: Sequence[tuple[str, int, int, Callable[[str], bool]]] = ()
     page_size = 2000
     calls_a_day = 100_000
-    several_currencies = True
+    several_currencies, person_accounts = True, False
     looks_until_done = 1  # looks at a query job that find it in progress
     public_key: str | None = None
     username: str | None = None
@@ -73,7 +73,7 @@ class Sandbox:
 
     def __init__(self, world: World, clock: Clock, records: dict[str, list[bytes]] | None = None):
         self.clock = clock
-        self.org = Org(world, clock, records, self.several_currencies)
+        self.org = Org(world, clock, records, self.several_currencies, self.person_accounts)
         self.sessions = Sessions(clock, self.public_key, self.username)
         self.jobs = Jobs(self.org)
         self.cursors: dict[str, Cursor] = {}

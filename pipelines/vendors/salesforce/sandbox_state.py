@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.world import World
 from pipelines.vendors.salesforce import VERSION
+from pipelines.vendors.salesforce import sandbox_persons as persons
 from pipelines.vendors.salesforce.sandbox_query import ONE_ROW_ONLY, Reader
 from pipelines.vendors.salesforce.sandbox_records import STAMP, Record, Table
 from pipelines.vendors.salesforce.sandbox_render import (
@@ -60,14 +61,17 @@ def is_deleted() -> Refused:
 class Org:
     """Every record of the org. With `records` (lines by raw table) it holds those, else the world's.
 
-    `several` says whether it has several currencies; without it the fields and objects for them do not exist.
+    `several` says whether it has several currencies, `has_persons` whether it has person accounts; without them the fields and objects
+    for them do not exist. Records say both by themselves.
     """
 
-    def __init__(self, world: World, clock: Clock, records: Mapping[str, list[bytes]] | None, several: bool = True):
+    def __init__(self, world: World, clock: Clock, records: Mapping[str, list[bytes]] | None, several: bool = True,
+                 has_persons: bool = False):
         self.world, self.clock, self.from_files = world, clock, records is not None
         if records is not None:
-            several = any(b'"CurrencyIsoCode"' in line for lines in records.values() for line in lines)
-        self.several = several
+            several, has_persons = (any(name in line for lines in records.values() for line in lines)
+                                for name in (b'"CurrencyIsoCode"', b'"IsPersonAccount"'))
+        self.several, self.has_persons = several, has_persons
         self.render = Renderer(world, several)
         codes = tuple(dict.fromkeys((world.base_currency, *(rate.source for rate in world.rates))))
         self.objects = objects(tuple(record_id("stage", stage) for stage in world.stages), codes)
@@ -185,7 +189,7 @@ class Org:
     def sees(self, one: Object, found: Field) -> bool:
         """Whether the running user may see a field, and whether this org has it at all."""
         if found.needs:
-            return self.several if found.needs == "currencies" else True
+            return {"currencies": self.several, "person accounts": self.has_persons}.get(found.needs, True)
         return found.granted or f"{one.name}.{found.name}" in self.readable
 
     def edits(self, one: Object, found: Field) -> bool:
@@ -257,6 +261,8 @@ class Org:
         if text is None and not one.writable:
             raise Refused("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"entity type cannot be inserted: {one.label}", [])
         record = None if text is None else self.find(one, text, for_writing=True)
+        if one.name == "Account" and self.has_persons:
+            persons.check_name(record, body)
         values = self._cleaned(one, body, creating=record is None)
         if record is None:
             return self._create(one, values)
@@ -304,15 +310,15 @@ class Org:
             defaults["OwnerId"] = RUNNING_USER
         if self.several and "currencyisocode" in one.fields:
             defaults["CurrencyIsoCode"] = self.world.base_currency
-        values = {**defaults, **{name: value for name, value in values.items() if value is not None}}
+        values = self._derived(one, {**defaults, **{name: value for name, value in values.items() if value is not None}})
         self._check_required(one, values)
         check_setup(self, one, values)
         now = stamp(self.clock.now())
         audit = {"CreatedDate": now, "CreatedById": RUNNING_USER, "LastModifiedDate": now, "LastModifiedById": RUNNING_USER, STAMP: now}
         number = self.next_numbers[one.name] = self.next_numbers.get(one.name, FIRST_OWN_NUMBER) + 1
         one_id = make_id(one.name, number)
-        self.put(one.name, one_id, self._derived(one, {**values, **audit}))
-        regrant(self)
+        self.put(one.name, one_id, {**values, **audit})
+        self._follow(one, one_id)
         return one_id
 
     def change(self, one: Object, record: Record, values: Values) -> None:
@@ -325,6 +331,12 @@ class Org:
         differing = {name for name in changes if name in values or changes[name] != record.values.get(name)}
         self.written[key] = earlier | {name: changes[name] for name in differing if name not in AUDIT}
         self.put(one.name, record.id, changes)
+        self._follow(one, record.id)
+
+    def _follow(self, one: Object, one_id: str) -> None:
+        """What follows from a written record for others."""
+        if one.name == "Account" and self.has_persons:
+            persons.keep_contact(self, one_id)
         regrant(self)
 
     def _derived(self, one: Object, values: Values) -> Values:
@@ -338,6 +350,8 @@ class Org:
             stages = (r.values for r in self.tables["OpportunityStage"].records.values())
             stage = next((found for found in stages if found["ApiName"] == values.get("StageName")), {})
             return {**values, **{name: stage.get(name, False) for name in ("IsClosed", "IsWon")}}
+        if one.name == "Account" and self.has_persons:
+            return persons.named(values)
         if one.name == "Contact":
             return {**values, "Name": " ".join(filter(None, (values.get("FirstName"), values.get("LastName"))))}
         return values

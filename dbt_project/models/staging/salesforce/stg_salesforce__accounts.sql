@@ -8,7 +8,7 @@ final as (
         accounts.id as account_id,
         name,
         {{ host_of('website') }} as domain,
-        billing_email as email,
+        coalesce({{ text_or_null('billing_email') }}, person_email) as email,
         street,
         city,
         state as region,
