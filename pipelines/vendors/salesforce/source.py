@@ -152,8 +152,9 @@ def organization(job: Job) -> Pages:
         currency = corporate or item.get(ORGANIZATION_CURRENCY)
         if not currency:
             job.notes.append(f"the org does not say its currency: taken as {job.settings.base_currency} ([company] base_currency)")
+        # Not the org's word but that of whoever set Crossfoot up, and as of this night as well.
         yield "organization", [row(Fields(item), id=item["Id"], name=item.get("Name"), multicurrency=bool(currencies),
-                                   currency=currency)]
+                                   currency=currency, recurring_total=job.settings.get(CARD.slug, "recurring_total"))]
 
 
 @dataclass

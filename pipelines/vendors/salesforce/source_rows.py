@@ -56,7 +56,9 @@ TABLES: dict[str, Table] = {
             "id": "text", "name": "text", "product_code": "text", "family": "text", "active": "flag",
             "modified_at": "timestamp",
         }),
-        Table("organization", {"id": "text", "name": "text", "currency": "text", "multicurrency": "flag"}),
+        Table("organization", {
+            "id": "text", "name": "text", "currency": "text", "multicurrency": "flag", "recurring_total": "text",
+        }),
         Table("currency_types", {
             "id": "text", "iso_code": "text", "conversion_rate": "rate", "is_corporate": "flag", "is_active": "flag",
         }),
