@@ -493,9 +493,14 @@ def test_nothing_to_create_is_no_call():
     assert api.calls == []
 
 
+def new(object, fields):
+    """Fields that the org does not have, each with its metadata."""
+    return {field: metadata.definition(object, field) for field in fields}
+
+
 def test_the_package_holds_every_field_once_and_is_escaped():
     odd = Field("odd_one", 'A & B <"C">', "enumeration", options=("x < y", "a & b"), description="<script>")
-    files = metadata.package({"accounts": [*ACCOUNT_FIELDS, odd], "opportunities": DEAL_FIELDS})
+    files = metadata.package({"accounts": new("accounts", [*ACCOUNT_FIELDS, odd]), "opportunities": new("opportunities", DEAL_FIELDS)})
     assert sorted(files) == [
         "objects/Account.object", "objects/Opportunity.object", "package.xml", "permissionsets/Crossfoot.permissionset",
     ]
@@ -516,9 +521,57 @@ def test_the_package_holds_every_field_once_and_is_escaped():
 
 
 def test_the_package_leaves_out_objects_without_fields():
-    assert sorted(metadata.package({"accounts": [], "opportunities": DEAL_FIELDS[:1]})) == [
+    assert sorted(metadata.package({"accounts": {}, "opportunities": new("opportunities", DEAL_FIELDS[:1])})) == [
         "objects/Opportunity.object", "package.xml", "permissionsets/Crossfoot.permissionset",
     ]
+
+
+SPACE = {"m": metadata.NAMESPACE}
+
+
+def values_in(text):
+    """{value of the first field of an .object file: whether it is active}."""
+    listed = ElementTree.fromstring(text).findall("m:fields/m:valueSet/m:valueSetDefinition/m:value", SPACE)
+    return {one.findtext("m:fullName", None, SPACE): one.findtext("m:isActive", None, SPACE) != "false" for one in listed}
+
+
+def test_the_package_keeps_every_value_that_people_gave_a_picklist():
+    """A deployment deactivates what it does not list. The Tooling API may write valueName, and null for what is not set."""
+    status = FIELDS["financial_status"]
+    mine = [{"valueName": "Disputed", "label": "In dispute", "isActive": None, "urls": None}, {"valueName": "Retired", "isActive": False},
+            {"valueName": "Current", "isActive": False}, {"valueName": "Overdue", "isActive": None}]
+    there = metadata.definition("accounts", status) | {"label": "Our own word", "externalId": None, "valueSet": {
+        "restricted": True, "controllingField": None, "valueSetDefinition": {"sorted": True, "value": mine}}}
+    crm, _ = scripted(page({"Id": "00N000000000001AAA", "DeveloperName": metadata.developer_name(status), "NamespacePrefix": None}),
+                      {"Metadata": there})
+    text = crm.package({"accounts": [status]})["objects/Account.object"]
+    assert values_in(text) == {"Disputed": True, "Retired": False, "Current": True, "Overdue": True, "No Invoices": True,
+                               "Credit Hold": True}
+    field = ElementTree.fromstring(text).find("m:fields", SPACE)
+    assert field.findtext("m:label", None, SPACE) == "Our own word" and field.find("m:externalId", SPACE) is None
+    assert field.findtext("m:valueSet/m:valueSetDefinition/m:sorted", None, SPACE) == "true"
+    assert "In dispute" in text and "valueName" not in text and "None" not in text
+
+
+def test_a_field_that_is_complete_and_invisible_is_only_opened_by_the_package():
+    status, days = ACCOUNT_FIELDS[:2]
+    there = metadata.definition("accounts", status)
+    there["valueSet"]["valueSetDefinition"]["value"].append({"fullName": "Disputed", "default": False, "label": "Disputed"})
+    crm, _ = scripted(page(*({"Id": "00N000000000001AAA", "DeveloperName": metadata.developer_name(field), "NamespacePrefix": None}
+                             for field in (status, days))), {"Metadata": there})
+    files = crm.package({"accounts": [status, days]})
+    assert sorted(files) == ["package.xml", "permissionsets/Crossfoot.permissionset"]
+    assert metadata.api_name(status) in files["permissionsets/Crossfoot.permissionset"] and "CustomField" not in files["package.xml"]
+
+
+def test_no_package_is_written_where_nobody_knows_what_people_added():
+    crm, _ = scripted(refused(400, "INVALID_TYPE", "sObject type 'CustomField' is not supported."))
+    with pytest.raises(FieldsMissing, match=r"cannot be read \(sObject type .* supported. \(INVALID_TYPE\)\).*View Setup"):
+        crm.package({"accounts": ACCOUNT_FIELDS[:1]})
+    there = {"Id": "00N000000000001AAA", "DeveloperName": metadata.developer_name(ACCOUNT_FIELDS[0]), "NamespacePrefix": None}
+    crm, _ = scripted(page(there), {"Metadata": {"valueSet": {"valueSetName": "Statuses"}}})
+    with pytest.raises(FieldsMissing, match="takes its values from a global value set"):
+        crm.package({"accounts": ACCOUNT_FIELDS[:1]})
 
 
 # -- tasks

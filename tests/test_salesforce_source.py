@@ -830,7 +830,8 @@ def test_a_person_account_has_its_own_address(nights, org):
 
 def test_what_the_total_of_a_recurring_product_is_of_lands_with_the_org(org, nights, tmp_path):
     assert nights.run()["organization"][0]["recurring_total"] == "term"
-    assert Nights(org, settings_with(tmp_path / "other", 'recurring_total = "period"')).run()["organization"][0]["recurring_total"] == "period"
+    other = Nights(org, settings_with(tmp_path / "other", 'recurring_total = "period"'))
+    assert other.run()["organization"][0]["recurring_total"] == "period"
 
 
 # --- The org
