@@ -234,6 +234,7 @@ def test_a_person_deletes_and_changes_while_nights_go_by(tmp_path):
         nights.run()
         assert {first, second} & set(nights.alive("accounts")) == set() and third in nights.alive("accounts")
         assert "1 accounts were merged into others: their ids count as deleted" in nights.notes
+        assert {row["id"]: row.get("merged_into") for row in nights.rows["accounts"] if row.get("_deleted")} == {first: None, second: third}
         assert nights.alive("opportunities")[deal]["invoice_numbers"] == "INV-computed"
         org.tables["Opportunity"].drop(deal)
         nights.cursors["deleted"] = "2020-01-01T00:00:00.000Z"

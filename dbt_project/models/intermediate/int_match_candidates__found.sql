@@ -50,6 +50,15 @@ candidates as (
 
     union all
 
+    select
+        heads.source, heads.customer_id, accounts.source, accounts.account_id, 3, 'account_id_on_customer',
+        {{ dbt.concat(["'the customer stores '", 'heads.crm_account_id', "', which was merged into this one'"]) }}, 1
+    from heads
+    inner join {{ ref('int_account_merges__unioned') }} as merges on heads.crm_account_id = merges.merged_id
+    inner join accounts on merges.source = accounts.source and merges.account_id = accounts.account_id
+
+    union all
+
     select source, customer_id, account_source, account_id, rung, rule, evidence, shared_by
     from {{ ref('int_match_proofs__found') }}
 ),

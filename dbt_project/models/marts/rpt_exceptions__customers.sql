@@ -133,7 +133,8 @@ exceptions (kind, severity, source, object, record_id, related_id, message, amou
         null, customers.url
     from customers
     left join {{ ref('int_accounts__unioned') }} as accounts on customers.crm_account_id = accounts.account_id
-    where customers.crm_account_id is not null and accounts.account_id is null
+    left join {{ ref('int_account_merges__unioned') }} as merges on customers.crm_account_id = merges.merged_id
+    where customers.crm_account_id is not null and accounts.account_id is null and merges.merged_id is null
 )
 
 select * from exceptions

@@ -1,6 +1,8 @@
 -- TotalPrice is quantity times sales price less the discount, and the opportunity's Amount is the sum of its products' (Object
 -- reference, OpportunityLineItem and Opportunity): the total of the line. An org whose people enter the price of one billing
 -- period says so in the settings; that counts for every period, and without their number for twelve months.
+-- Nobody sells more periods than this; a larger number is a slip of the keyboard.
+{%- set most_periods = 600 %}
 {%- set in_twelve_months = {'weekly': 52, 'biweekly': 26, 'monthly': 12, 'quarterly': 4, 'semiannually': 2, 'annually': 1} %}
 with lines as (
     {{ newest(source('raw_salesforce', 'opportunity_lines'), ['id']) }}
@@ -35,7 +37,9 @@ valued as (
     select
         *,
         case when assumed_periods is not null then coalesce(billing_periods, assumed_periods) else billing_periods end as periods,
-        case when assumed_periods is not null then greatest(coalesce(billing_periods, assumed_periods), 1) else 1 end as factor
+        assumed_periods is not null and billing_periods not between 1 and {{ most_periods }} as is_miscounted,
+        case when assumed_periods is null or billing_periods not between 1 and {{ most_periods }} then 1
+            else coalesce(billing_periods, assumed_periods) end as factor
     from counted
 ),
 
@@ -59,8 +63,7 @@ final as (
         null as url,
         case
             when lines._problem is not null then lines._problem
-            when lines.assumed_periods is not null and lines.billing_periods < 1 then
-                'its number of billing periods is ' || lines.billing_periods
+            when lines.is_miscounted then 'its number of billing periods is ' || lines.billing_periods
         end as problem
     from valued as lines
     left join products on lines.product_id = products.id
