@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from extract_fixture import FAST, alive, collect, empty_world, following, job_for, settings_at
+from salesforce_org_fixture import Nights, Org, accounts, settings_with
 from sandbox_fixture import running_sandbox
-from test_salesforce_source import NOW, Nights, Org, accounts, settings_with, stamp
 from test_xero_source import job_at, night
 from xero_books import Books, invoice, served
 
@@ -107,19 +107,6 @@ def test_salesforce_finds_what_left_the_recycle_bin_behind_its_log(tmp_path: Pat
     nights.cursors = extract.cursors_of_deletions(salesforce, nights.cursors)
     rows = nights.run()["accounts"]
     assert gone(rows) == [first] and set(alive(rows)) == set(others)
-
-
-def test_salesforce_keeps_the_account_that_a_merged_one_lives_on_in(tmp_path: Path) -> None:
-    org = Org()
-    nights = Nights(org, settings_with(tmp_path))
-    loser, survivor = accounts(org, 2)
-    org.put("Contact", 1, Email="a@x.example")
-    nights.run()
-    org.change("Account", 1, IsDeleted=True, MasterRecordId=survivor, SystemModstamp=stamp(NOW))
-    org.change("Contact", 1, IsDeleted=True, SystemModstamp=stamp(NOW))
-    found = nights.run()
-    assert [row for row in found["accounts"] if row.get("_deleted")] == [{"id": loser, "_deleted": True, "master_id": survivor}]
-    assert [set(row) for row in found["contacts"]] == [{"id", "_deleted"}], "only accounts are referred to by ids of their own"
 
 
 # -- Xero: nothing is deleted, a status says so ----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 {#
   The staging contract, declared once per object: side (who provides it; all: tables of rates too) and columns in order,
-  as [name, type]. `enumerated` columns have words of ours only, `refers` names the columns that hold the id of a CRM's record.
+  as [name, type].
   Staging models end with canonical_select, unions list the columns from here, and the YAML contract of each union
   is compared with this declaration by tests/test_dbt_models.py.
 #}
@@ -13,9 +13,9 @@
     ['city', text], ['region', text], ['postal_code', text], ['country', text], ['owner_id', text],
     ['parent_id', text], ['url', text], ['modified_at', moment], ['problem', text]]},
   'account_customer_ids': {'side': 'crm', 'columns': [
-    ['source', text], ['account_id', text], ['ledger', text], ['customer_id', text], ['url', text]]},
-  'merged_records': {'side': 'crm', 'columns': [
-    ['source', text], ['object', text], ['merged_id', text], ['record_id', text]]},
+    ['source', text], ['account_id', text], ['ledger', text], ['customer_id', text], ['stored_on', text], ['url', text]]},
+  'account_merges': {'side': 'crm', 'columns': [
+    ['source', text], ['merged_id', text], ['account_id', text]]},
   'contacts': {'side': 'crm', 'columns': [
     ['source', text], ['contact_id', text], ['account_id', text], ['email', text], ['first_name', text],
     ['last_name', text], ['url', text], ['problem', text]]},
@@ -36,11 +36,11 @@
     ['problem', text]]},
   'deal_invoice_references': {'side': 'crm', 'columns': [
     ['source', text], ['deal_id', text], ['document_number', text], ['url', text]]},
-  'customers': {'side': 'ledger', 'refers': {'crm_account_id': 'account'}, 'columns': [
+  'customers': {'side': 'ledger', 'columns': [
     ['source', text], ['customer_id', text], ['name', text], ['legal_name', text], ['email', text],
     ['domain', text], ['parent_id', text], ['currency', text], ['crm_account_id', text], ['active', 'boolean'],
     ['terms_days', integer], ['url', text], ['modified_at', moment], ['problem', text]]},
-  'documents': {'side': 'ledger', 'enumerated': ['status', 'delivery'], 'refers': {'deal_reference': 'deal'}, 'columns': [
+  'documents': {'side': 'ledger', 'enumerated': ['status', 'delivery'], 'columns': [
     ['source', text], ['document_type', text], ['document_id', text], ['number', text], ['customer_id', text],
     ['status', text], ['delivery', text], ['issue_date', 'date'], ['due_date', 'date'], ['currency', text],
     ['rate', rate], ['rate_divisor', rate], ['net', money], ['tax', money], ['gross', money], ['open_amount', money],
@@ -106,19 +106,15 @@ from {{ relation }}
 {#
   All vendors of an object under each other; the columns are listed, so a vendor that lacks one fails with its name. What no
   record can mean is a problem of that record here, for every vendor and object alike: a value or a currency that nobody
-  enumerated, and a day outside the plausible window, which is then unknown. What refers to a CRM's record that was merged into
-  another refers to that one.
+  enumerated, and a day outside the plausible window, which is then unknown.
 #}
 {% macro union_vendors(object) %}
 {%- set columns = canonical_object(object)['columns'] -%}
-{%- set refers = canonical_object(object).get('refers', {}) -%}
 {%- set vendors = vendors_of(object) -%}
 {%- for vendor in vendors %}
 select
   {%- for column in columns %}
-    {%- if column[0] in refers %}
-    coalesce({{ column[0] }}_merged.record_id, {{ column[0] }}) as {{ column[0] }}
-    {%- elif column[1] == 'date' %}
+    {%- if column[1] == 'date' %}
     case when {{ is_plausible(column[0]) }} then {{ column[0] }} end as {{ column[0] }}
     {%- elif column[0] == 'problem' %}
     {{ problems_of(object) }} as problem
@@ -128,12 +124,6 @@ select
     {{- ',' if not loop.last }}
   {%- endfor %}
 from {{ ref('stg_' ~ vendor ~ '__' ~ object) }}
-{%- for column, referred in refers.items() %}
-left join (
-    select merged_id, min(record_id) as record_id
-    from {{ ref('int_merged_records__unioned') }} where object = '{{ referred }}' group by 1
-) as {{ column }}_merged on {{ column }} = {{ column }}_merged.merged_id
-{%- endfor %}
 {{ 'union all' if not loop.last }}
 {%- else %}
 select

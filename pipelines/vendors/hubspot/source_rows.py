@@ -35,7 +35,7 @@ TABLES: dict[str, Table] = {
             "id": "text", "name": "text", "pipeline_id": "text", "stage_id": "text", "amount": "money", "currency": "text",
             "home_amount": "money", "close_date": "date", "probability": "share", "is_won": "flag", "is_closed": "flag",
             "owner_id": "text", "deal_type": "text", "payment_terms": "text", "contract_start": "date",
-            "contract_end": "date", "invoice_numbers": "text", "merged_ids": "text", "url": "text", "modified_at": "timestamp",
+            "contract_end": "date", "invoice_numbers": "text", "url": "text", "modified_at": "timestamp",
         }),
         Table("deal_companies", {"deal_id": "text", "company_id": "text", "is_primary": "flag"}),
         Table("deal_line_items", {"deal_id": "text", "line_item_id": "text"}),
@@ -114,8 +114,7 @@ def deal_row(record: Row, job: Job, options: Mapping[str, Any]) -> Row:
         payment_terms=fields.text(options["payment_terms_property"]),
         contract_start=fields.date(options["contract_start_property"]),
         contract_end=fields.date(options["contract_end_property"]),
-        invoice_numbers=fields.text(options["invoice_numbers_property"]), merged_ids=fields.text("hs_merged_object_ids"),
-        url=url(options, "0-3", field(record, "id", "deals")),
+        invoice_numbers=fields.text(options["invoice_numbers_property"]), url=url(options, "0-3", field(record, "id", "deals")),
         modified_at=fields.timestamp("hs_lastmodifieddate"),
     )
 
