@@ -25,6 +25,7 @@ from pipelines.vendors.crm_types import (
     BatchRefused,
     Field,
     FieldsMissing,
+    FoundTask,
     Outcome,
     OutcomeUnknown,
     RecordUpdate,
@@ -33,6 +34,7 @@ from pipelines.vendors.crm_types import (
 )
 from pipelines.vendors.salesforce import crm_metadata as metadata
 from pipelines.vendors.salesforce.crm import BATCH_SIZE, COLLECTIONS, DATA, LOCK_TRIES, SalesforceCrm
+from pipelines.vendors.salesforce.crm_tasks import ACCOUNTS_A_QUERY
 from pipelines.vendors.salesforce.sandbox import Sandbox
 from pipelines.vendors.salesforce.source import spent
 from pipelines.writeback import setup
@@ -201,7 +203,7 @@ def test_an_id_of_15_characters_is_answered_as_it_was_asked():
 def test_what_is_no_id_of_the_object_is_never_sent(id):
     crm, api = scripted()
     assert crm.read("accounts", [id], ["days_overdue"]) == {}
-    assert crm.find_task(id, "k1") is None
+    assert crm.find_tasks([id]) == {}
     assert [(one.status, one.message) for one in crm.update("accounts", [update(id)])] == [
         ("rejected", f"{id!r} is no id of an Account")
     ]
@@ -569,19 +571,23 @@ def test_a_task_of_what_is_no_account_is_refused():
     assert api.calls == []
 
 
-def test_a_task_is_found_by_its_marker_over_all_pages():
-    others = [{"Id": number(1), "Description": None}, {"Id": number(2), "Description": "call them"}]
+def test_tasks_are_found_by_their_marker_over_all_pages():
+    others = [{"Id": number(1), "WhatId": ACME, "Description": None, "IsClosed": True},
+              {"Id": number(2), "WhatId": BLUE, "Description": "call them", "IsClosed": False}]
     crm, api = scripted(
         page(*others, after="/services/data/v68.0/query/01g-2"),
-        page({"Id": TASK, "Description": "hello [crossfoot:k1]"}),
+        page({"Id": TASK, "WhatId": ACME, "Description": "hello [crossfoot:k1]", "IsClosed": True}),
     )
-    assert crm.find_task(ACME, "k1") == TASK
-    soql = f"SELECT Id, Description FROM Task WHERE WhatId = '{ACME}' AND IsDeleted = false"
+    assert crm.find_tasks([ACME[:15], BLUE]) == {ACME[:15]: [FoundTask("k1", TASK, "completed")]}
+    soql = ("SELECT Id, WhatId, Description, IsClosed FROM Task WHERE "
+            f"WhatId IN ('{ACME[:15]}', '{BLUE}') AND IsDeleted = false")
     assert api.calls == [("GET", f"{DATA}/queryAll", {"q": soql}, {}), ("GET", "services/data/v68.0/query/01g-2", None, {})]
 
 
-def test_no_task_is_found_where_there_is_none():
-    assert scripted(page())[0].find_task(ACME, "k1") is None
+def test_many_accounts_are_asked_about_in_few_queries():
+    crm, api = scripted(page(), page(), page())
+    assert crm.find_tasks([number(count) for count in range(2 * ACCOUNTS_A_QUERY + 1)]) == {}
+    assert len(api.calls) == 3 and max(len(call[2]["q"]) for call in api.calls) < 4000
 
 
 def test_a_task_is_completed_reopened_and_deleted():
@@ -802,21 +808,22 @@ def test_a_field_that_may_only_be_read_is_refused_alone_and_opened_again(org):
 def test_the_life_of_a_task(org):
     account, owner = live(org, "Account")[0], live(org, "User")[0]
     asked = TaskRequest("k1", account, owner, "Overdue: O'Neill", "12 < 13\n" + task_marker("k1"), datetime(2026, 7, 1, 9, 0, tzinfo=UTC))
-    assert org.crm.find_task(account, "k1") is None
+    assert org.crm.find_tasks([account]) == {}
     task = org.crm.create_task(asked)
     (row,) = org.rows(f"SELECT Subject, OwnerId, Status, Priority, ActivityDate FROM Task WHERE Id = '{task}'")
     assert [row[name] for name in ("Subject", "OwnerId", "Status", "Priority", "ActivityDate")] == [
         "Overdue: O'Neill", owner, "Not Started", "High", "2026-07-01",
     ]
-    assert (org.crm.find_task(account, "k1"), org.crm.find_task(account[:15], "k1"), org.crm.find_task(account, "k2")) == (task, task, None)
+    open_one = [FoundTask("k1", task, "open")]
+    assert (org.crm.find_tasks([account]), org.crm.find_tasks([account[:15]])) == ({account: open_one}, {account[:15]: open_one})
     assert org.crm.task_status(task) == "open"
     org.crm.complete_task(task)
-    assert (org.crm.task_status(task), org.crm.find_task(account, "k1")) == ("completed", task)
+    assert (org.crm.task_status(task), org.crm.find_tasks([account])) == ("completed", {account: [FoundTask("k1", task, "completed")]})
     org.crm.reopen_task(task)
     assert org.crm.task_status(task) == "open"
     org.crm.delete_task(task)
     org.crm.delete_task(task)
-    assert (org.crm.task_status(task), org.crm.find_task(account, "k1")) == (None, None)
+    assert (org.crm.task_status(task), org.crm.find_tasks([account])) == (None, {})
     with pytest.raises(BatchRefused):
         org.crm.complete_task(task)
 
@@ -833,7 +840,7 @@ def test_a_task_whose_answer_was_lost_is_found(org):
     body = "lost\n" + task_marker("k1")
     with pytest.raises(OutcomeUnknown):
         org.crm.create_task(TaskRequest("k1", account, None, "s", body, datetime(2026, 7, 1, tzinfo=UTC)))
-    assert org.crm.task_status(org.crm.find_task(account, "k1")) == "open"
+    assert [one.status for one in org.crm.find_tasks([account])[account]] == ["open"]
 
 
 def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):

@@ -495,6 +495,26 @@ class Journal:
         with self._engine.connect() as connection:
             return [_intent(row) for row in connection.execute(query)]
 
+    def history(self, run_ids: Iterable[str]) -> list[Intent]:
+        """Every write of the fields that these runs wrote, by whichever run, oldest first."""
+        mine, names = intents.alias(), ("system", "object", "record_id", "field")
+        touched = sa.and_(*(mine.c[name] == intents.c[name] for name in names), mine.c.run_id.in_(list(run_ids)))
+        query = _written().where(sa.exists().where(touched)).order_by(intents.c.intent_id)
+        with self._engine.connect() as connection:
+            return [_intent(row) for row in connection.execute(query)]
+
+    def field_history(self, system: str, object: str, field: str) -> list[Intent]:
+        """Every write of this field of any record, oldest first."""
+        mine = (intents.c.system == system, intents.c.object == object, intents.c.field == field)
+        with self._engine.connect() as connection:
+            return [_intent(row) for row in connection.execute(_written().where(*mine).order_by(intents.c.intent_id))]
+
+    def written_objects(self, system: str) -> list[str]:
+        """The CRM's objects that some run meant to write, tasks aside."""
+        query = sa.select(intents.c.object).distinct().where(intents.c.system == system, intents.c.object != TASKS)
+        with self._engine.connect() as connection:
+            return sorted(connection.execute(query).scalars())
+
     def last_written(self, system: str, object: str) -> dict[tuple[str, str], str | None]:
         """The value that Crossfoot wrote last, by (record id, field). A rolled back write counts as never made."""
         mine = (intents.c.system == system, intents.c.object == object)
@@ -511,6 +531,14 @@ class Journal:
                 history = history.where(intents.c.record_id.in_(touched)).order_by(intents.c.intent_id)
                 _replay(values, connection.execute(history).tuples(), undone)
         return values
+
+    def undoes(self) -> dict[str, frozenset[str]]:
+        """For each rollback, the runs that it undoes."""
+        with self._engine.connect() as connection:
+            resumed = connection.execute(sa.select(runs.c.resumed_by, runs.c.run_id).where(runs.c.resumed_by.is_not(None)))
+            earlier = _grouped(resumed)
+            found = connection.execute(sa.select(runs.c.run_id, runs.c.rollback_of).where(runs.c.rollback_of.is_not(None)))
+            return {run: frozenset(_reach(of, earlier)) for run, of in found}
 
     def _undone(self, connection: sa.Connection) -> dict[str, frozenset[str]]:
         """For each rollback of a writing run, the runs that it undoes. The rollback of a rollback is a write like any."""
@@ -535,6 +563,18 @@ class Journal:
         if row is None:
             raise JournalError(f"task {key} is not in the journal")
         return _task(row)
+
+    def knows_task(self, key: str) -> bool:
+        """Whether a task with this key was ever opened or meant to be."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(tasks.c.key).where(tasks.c.key == key)).first() is not None
+
+    def adopt_task(self, task: TaskChange, now: datetime) -> None:
+        """Enters a task that the CRM has and this journal does not know, or had closed: its episode goes on."""
+        with self._transaction("adopt task") as connection:
+            _put_task(connection, task, now)
+            mine = sa.update(tasks).where(tasks.c.key == task.key)
+            connection.execute(mine.values(task_id=task.task_id, state="open"))
 
     def end_episode(self, key: str, now: datetime) -> None:
         """Records that the episode is over, where a person has dealt with the task in the CRM already."""
