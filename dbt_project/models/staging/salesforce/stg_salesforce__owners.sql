@@ -9,6 +9,7 @@ final as (
         email,
         first_name,
         last_name,
+        active as is_active,
         null as url,
         _problem as problem
     from users
