@@ -39,6 +39,7 @@ from pipelines.vendors.salesforce.sandbox import Sandbox
 from pipelines.vendors.salesforce.source import spent
 from pipelines.writeback import setup
 from pipelines.writeback.apply import apply_plan
+from pipelines.writeback.clearing import Leaving
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.live import prepare_plan
 from pipelines.writeback.plan import DesiredRecord, WritebackPolicy
@@ -851,8 +852,8 @@ def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):
     desired = [DesiredRecord("salesforce", "accounts", id, ACCOUNT_VALUES, account_id=id, owner_id=owner) for id in accounts]
     desired += [DesiredRecord("salesforce", "opportunities", id, DEAL_VALUES, account_id=accounts[0]) for id in deals]
 
-    def plan():
-        return prepare_plan(desired, crms, journal, free, as_of=night, holder=holder, now=lambda: now)
+    def plan(wanted=desired):
+        return prepare_plan(wanted, crms, journal, free, as_of=night, holder=holder, now=lambda: now, leaving={"salesforce": Leaving()})
 
     org.fault("reset_after", match="composite/sobjects", method="PATCH")
     result = apply_plan(plan(), crms, journal, Run("one", "nightly", night, now), now=lambda: now, holder=holder)
@@ -865,6 +866,12 @@ def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):
     assert (undone.status, undone.written) == ("complete", result.written)
     assert org.read("accounts", accounts) == before
     assert org.rows("SELECT Id FROM Task") == []
+    # Written again, they leave the models: all that was written goes, and what people store stays.
+    apply_plan(plan(), crms, journal, Run("three", "nightly", night, now), now=lambda: now, holder=holder)
+    cleared = apply_plan(plan([]), crms, journal, Run("four", "nightly", night, now), now=lambda: now, holder=holder)
+    assert (cleared.status, cleared.written) == ("complete", result.written)
+    assert org.read("accounts", accounts) == before and {row["IsClosed"] for row in org.rows("SELECT IsClosed FROM Task")} == {True}
+    assert (plan([]).size, plan([]).holds) == (0, ())
     journal.close()
 
 

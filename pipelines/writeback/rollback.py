@@ -147,10 +147,10 @@ def _field_back(one: Standing, current: Mapping[RecordKey, Values], type: FieldT
     if live is None:
         return Hold(*first.key, last.after, first.before, GONE)
     value = live[first.field]
-    if one.since is not None:
-        return Hold(*first.key, value, first.before, _later(one.since))
     if same(type, value, first.before):
         return None
+    if one.since is not None:
+        return Hold(*first.key, value, first.before, _later(one.since))
     if not same(type, value, last.after):
         return Hold(*first.key, value, first.before, f"it changed since: it is {value!r}, and the run wrote {last.after!r}")
     return Change(*first.key, value, first.before)
@@ -162,10 +162,10 @@ def _later(run_id: str) -> str:
 
 def _task_back(one: Standing, row: TaskRow, status: TaskStatus) -> TaskChange | Hold | None:
     first, last = one.first, one.last
-    if one.since is not None:
-        return Hold(row.system, row.object, row.account_id, "task", status, first.before, _later(one.since))
     if status == first.before:
         return None
+    if one.since is not None:
+        return Hold(row.system, row.object, row.account_id, "task", status, first.before, _later(one.since))
     if status is None or status != last.after:
         reason = f"the task changed since: it is {status or 'deleted'}, and the run left it {last.after or 'deleted'}"
         return Hold(row.system, row.object, row.account_id, "task", status, first.before, reason)
