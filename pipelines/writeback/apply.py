@@ -16,12 +16,13 @@ from itertools import groupby
 from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, TaskRequest, field_of, same
 from pipelines.writeback.approval import left_out, restricted
 from pipelines.writeback.clearing import Leaving
-from pipelines.writeback.journal import TASKS, FieldKey, Holder, Intent, Journal, Run, Settled
+from pipelines.writeback.journal import TASKS, Holder, Intent, Journal, Run, Settled
 from pipelines.writeback.live import NOBODY_LEAVES, Progress, live_plan, silent
 from pipelines.writeback.plan import (
     BlockedPlan,
     Change,
     DesiredRecord,
+    FieldKey,
     Hold,
     Plan,
     TaskChange,

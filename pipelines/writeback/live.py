@@ -72,7 +72,7 @@ def live_plan(
     """Reads the CRMs and the journal and compares; needs the lock, and that nothing is unresolved."""
     written = _last_written(journal, crms)
     own_fields = {(system, object): fields for system, crm in crms.items() for object, fields in crm.objects.items()}
-    wanted, fields = with_cleared(desired, written, own_fields, leaving, journal.field_history)
+    wanted, fields = with_cleared(desired, written, own_fields, leaving, journal.writes_to)
     current = read_current(crms, [record.key for record in wanted], fields, on_progress)
     tasks: list[TaskChange] = []
     holds: list[Hold] = []

@@ -109,7 +109,7 @@ def inverse_plan(
 
 def _live_inverse(run_id: str, crms: Mapping[str, Crm], journal: Journal, policy: WritebackPolicy) -> Plan:
     chain = journal.chain(run_id)
-    writes = standing(journal.history(chain), chain, journal.undoes())
+    writes = standing(journal.writes_beside(chain), chain, journal.undoes())
     firsts = [one.first for one in writes]
     unknown = sorted({intent.system for intent in firsts} - crms.keys())
     if unknown:
