@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_crm import FREE, NIGHT, SMALL, FakeCrm, Stage, company, stage
+from fake_crm import FREE, NIGHT, SMALL, START, FakeCrm, Stage, company, stage
 
 from flows import show
-from pipelines import outcome
-from pipelines.vendors.crm_types import ACCOUNT_FIELDS, field_of, task_marker
+from pipelines import outcome, settings
+from pipelines.night import Night
+from pipelines.vendors import VENDORS
+from pipelines.vendors.crm_types import ACCOUNT_FIELDS, Deviation, field_of, task_marker
+from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
 from pipelines.writeback.clearing import Leaving
 from pipelines.writeback.journal import Intent
@@ -424,3 +427,24 @@ def test_a_task_that_no_owner_makes_welcome_is_rejected_with_the_crms_words(at: 
     at.crm.gone_owners = {"7", None}
     result = night(at, "one", [OVERDUE])
     assert [one.message for one in result.problems] == ["owner None is inactive"] and at.crm.tasks == {}
+
+
+def test_who_gets_such_tasks_is_configured_for_each_crm(tmp_path: Path) -> None:
+    path = tmp_path / "crossfoot.toml"
+    path.write_text('profile = "sandbox"\n[vendors]\ncrms = ["hubspot", "salesforce"]\n[hubspot]\ntask_owner_id = "9"\n', encoding="utf-8")
+    chosen = settings.load(VENDORS, config=path, data_dir=tmp_path)
+    assert Night(chosen, NIGHT, START, lambda: START).policy.task_owners == {"hubspot": "9"}
+
+
+# -- setup-crm --------------------------------------------------------------------------------------------------------
+
+
+def test_a_crm_that_setup_cannot_bring_in_order_does_not_keep_the_next_from_it() -> None:
+    first, second = (FakeCrm({"companies": {}, "deals": {}}) for _ in range(2))
+    wrong = Deviation(SMALL[0], "property a", "is calculated", "archive it", refuses=None)
+    lacking = Deviation(SMALL[1], "property b", "lacks the options x", "run setup", repairable=True)
+    first.deviations, second.deviations = {"companies": [wrong, lacking]}, {"companies": [lacking]}
+    crms = {"hubspot": first, "other": second}
+    assert setup.by_hand(crms) == ["hubspot: property a is calculated; archive it"]
+    assert setup.create_all(crms) == ["hubspot: property a is calculated; archive it"]
+    assert (first.deviations, second.deviations) == ({"companies": [wrong]}, {"companies": []})

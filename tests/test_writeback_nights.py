@@ -9,6 +9,7 @@ import pytest
 from night_fixture import OBJECTS, House, Told, command_here, first_night, house
 
 from pipelines import settings
+from pipelines.vendors.hubspot import VERSION
 from pipelines.vendors.hubspot import sandbox as hubspot
 from pipelines.vendors.quickbooks import sandbox as quickbooks
 
@@ -115,3 +116,20 @@ def test_writeback_08_rollback_names_nothing(left: Left, monkeypatch: pytest.Mon
     left.at.edit("deals", left.deals[0], contracted_amount="")
     codes = [command_here(monkeypatch, capsys, "--data-dir", left.at.data, "rollback", run) for _ in range(2)]
     assert f"Of run {run} nothing is left to take back." in codes[1].out and codes[1].code == codes[0].code == 0
+
+
+def test_setup_that_is_done_in_part_says_what_it_left_out(left: Left, monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(left.at.folder)
+    monkeypatch.setenv(settings.SANDBOX_URL_VARIABLE, left.at.url)
+    path = f"/crm/properties/{VERSION}/companies/crossfoot_"
+    for name, change in (("total_outstanding", {"fieldType": "calculation_equation"}), ("credit_status", {"options": []})):
+        assert left.at.portal().call("PATCH", path + name, change).status_code == 200
+    ended = command_here(monkeypatch, capsys, "--data-dir", left.at.data, "--json", "setup-crm", "--yes")
+    assert (ended.code, ended.json["created"]) == (1, False)
+    (sentence,) = ended.json["left_out"]
+    assert "crossfoot_total_outstanding of companies is calculated" in sentence
+    options = left.at.portal().get(f"{path}credit_status").json()["options"]
+    assert [one["value"] for one in options] == ["None", "Credit Note Open", "Refunded"]
+    again = command_here(monkeypatch, capsys, "--data-dir", left.at.data, "setup-crm", "--yes")
+    assert again.code == 1 and "Left out:" in again.out and "Created." not in again.out
