@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from fake_crm import FREE, NIGHT, SMALL, START, FakeCrm, Stage, company, stage
 
@@ -20,6 +21,7 @@ from pipelines.vendors.crm_types import ACCOUNT_FIELDS, Deviation, field_of, tas
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
 from pipelines.writeback.clearing import Leaving
+from pipelines.writeback.desired import read_desired
 from pipelines.writeback.journal import Intent
 from pipelines.writeback.live import prepare_plan
 from pipelines.writeback.plan import DesiredRecord, Plan, WritebackPolicy
@@ -171,6 +173,30 @@ def test_what_left_for_a_doubtful_reason_is_held(at: Stage, leaving: Leaving, po
     night(at, "one", [deal("d1"), deal("d2")])
     plan = planned(at, [deal("d2")], policy, {"hubspot": leaving})
     assert plan.size == 0 and {(hold.record_id, hold.reason) for hold in plan.holds} == {("d1", said)}
+
+
+def test_why_a_record_left_is_asked_of_the_warehouse() -> None:
+    with duckdb.connect() as warehouse:
+        warehouse.execute("""
+            CREATE SCHEMA activation; CREATE SCHEMA intermediate; CREATE SCHEMA raw_hubspot;
+            CREATE TABLE activation.sync_hubspot__companies (record_id VARCHAR);
+            CREATE TABLE activation.sync_hubspot__deals (record_id VARCHAR);
+            CREATE TABLE intermediate.int_sources__assessed AS SELECT 'hubspot' AS source, NULL::VARCHAR AS hold_reason
+                UNION ALL SELECT 'other', 'stale';
+            CREATE TABLE intermediate.int_deals__contracted AS SELECT 'hubspot' AS source, unnest(['d1', 'd2']) AS deal_id,
+                unnest([true, false]) AS has_problem;
+            CREATE TABLE intermediate.int_accounts__unioned AS SELECT 'hubspot' AS source, 'a1' AS account_id, 'no name' AS problem;
+            CREATE TABLE raw_hubspot.companies (id VARCHAR, _landed_at TIMESTAMPTZ, _deleted BOOLEAN);
+            CREATE TABLE raw_hubspot.deals AS SELECT unnest(['d3', 'd3', 'd4', 'd4']) AS id, unnest([false, true, true, false]) AS _deleted,
+                unnest(['2026-06-01'::TIMESTAMPTZ, '2026-06-02', '2026-06-01', '2026-06-02']) AS _landed_at""")
+        crms = {"hubspot": FakeCrm({"companies": {}, "deals": {}})}
+        leaving = read_desired(warehouse, crms).leaving["hubspot"]
+        assert leaving.hold_reason is None and leaving.doubtful.keys() == {"d1", "a1", "d3"}
+        assert leaving.reason("d3") == "hubspot listed it as deleted, and has it; `crossfoot extract --full` reads it again"
+        warehouse.execute("UPDATE intermediate.int_sources__assessed SET hold_reason = 'partial'")
+        assert read_desired(warehouse, crms).leaving["hubspot"].reason("d2") == "partial"
+        warehouse.execute("DELETE FROM intermediate.int_sources__assessed WHERE source = 'hubspot'")
+        assert "not among the sources" in read_desired(warehouse, crms).leaving["hubspot"].reason("d2")
 
 
 def test_without_models_nothing_is_cleared(at: Stage) -> None:

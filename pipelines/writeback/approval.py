@@ -23,11 +23,9 @@ def restricted(live: Plan, approved: Plan, policy: WritebackPolicy) -> Plan:
     allowed_tasks = {(task.system, task.key, task.action) for task in approved.tasks}
     tasks = [task for task in live.tasks if (task.system, task.key, task.action) in allowed_tasks]
     kept_keys = {change.key for change in kept}
-    left_out = [_not_approved(change) for change in live.changes if change.key not in kept_keys]
-    left_out += [_task_not_approved(task) for task in live.tasks if task not in tasks]
-    plan = dataclasses.replace(
-        live, changes=tuple(kept), tasks=tuple(tasks), not_approved=tuple(sorted(left_out, key=hold_order))
-    )
+    others = [_not_approved(change) for change in live.changes if change.key not in kept_keys]
+    others += [_task_not_approved(task) for task in live.tasks if task not in tasks]
+    plan = dataclasses.replace(live, changes=tuple(kept), tasks=tuple(tasks), not_approved=tuple(sorted(others, key=hold_order)))
     return dataclasses.replace(plan, limit_blocks=size_blocks(plan, policy))
 
 
