@@ -139,8 +139,8 @@ class SalesforceCrm:
         self._hidden.pop(object, None)
 
     def package(self, fields: Mapping[str, Sequence[Field]]) -> dict[str, str]:
-        """The same fields as files ({path: text}) that an administrator deploys instead; see `metadata.package`."""
-        return metadata.package(fields)
+        """The same fields as files ({path: text}) that an administrator deploys instead; see `FieldSetup.definitions`."""
+        return metadata.package(self._setup.definitions(fields))
 
     def find_tasks(self, account_ids: Sequence[str]) -> dict[str, list[FoundTask]]:
         """See `crm_tasks.find`."""
