@@ -112,6 +112,11 @@ def problems(findings: Sequence[str]) -> str:
     return "\n".join(f"- {text(finding)}" for finding in findings) or "Everything is in place."
 
 
+def left_out(sentences: Sequence[str]) -> list[str]:
+    """What a command was asked for and did not do; nothing where it did all of it."""
+    return ["Left out:", problems(sentences)] if sentences else []
+
+
 def fields(document: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     lines = []
     for slug, objects in document.items():
@@ -154,10 +159,16 @@ def held(reasons: Mapping[str, int]) -> list[str]:
 
 
 def applied(result: Any) -> str:
+    from pipelines.outcome import nothing_left
+
     lines = [f"Run {result.run_id}: {result.written} written, {result.skipped} skipped, {result.rejected} rejected"
+             + (f", {len(result.left_out)} left out" if result.left_out else "")
              + (f", {len(result.plan.not_approved)} not approved" if result.plan.not_approved else "")
              + (f", {len(result.resolved)} found out about an interrupted run" if result.resolved else "") + "."]
+    if nothing_left(result):
+        lines.append(f"Of run {result.plan.rollback_of} nothing is left to take back.")
     shown = [[one.outcome, one.intent.object, one.intent.record_id, one.intent.field, one.message] for one in result.problems]
+    shown += [["left out", one.object, one.record_id, one.field, one.reason] for one in result.left_out]
     if shown:
         lines.append(table(["outcome", "object", "record", "field", "message"], shown))
     return "\n".join(lines)

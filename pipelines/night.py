@@ -19,10 +19,10 @@ from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, Crm
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
-from pipelines.writeback.desired import desired_from_row
+from pipelines.writeback.desired import Desired, read_desired
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.live import prepare_plan
-from pipelines.writeback.plan import BlockedPlan, DesiredRecord, Plan, WritebackPolicy
+from pipelines.writeback.plan import BlockedPlan, Plan, WritebackPolicy
 from pipelines.writeback.plan_files import load_plan, save_plan
 from pipelines.writeback.rollback import rollback
 
@@ -67,6 +67,8 @@ class Night:
             mode=chosen["mode"], max_change_share=chosen["max_change_share"], field_policies=chosen["field_policies"],
             null_policies=chosen["null_policies"], overdue_tasks=chosen["overdue_tasks"],
             ledger=ledgers[0] if len(ledgers) == 1 else None,
+            task_owners={slug: owner for slug in self.settings.get("vendors", "crms")
+                         if (owner := self.settings.values.get(slug, {}).get("task_owner_id"))},
         )
 
 
@@ -209,27 +211,22 @@ def connect_crm(settings: Settings, slug: str) -> Crm:
     return importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(source.connect(settings))
 
 
-def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> list[DesiredRecord]:
+def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> Desired:
     """What the activation models want on the CRMs' records; nothing where they were not built to the end."""
     models = built(settings)
     if models is None or not models.complete:
-        return []  # some may not even exist; the guard says so and blocks the plan
-    records = []
+        return Desired()  # some may not even exist; the guard says so and blocks the plan
     with landing.connect(settings.warehouse) as connection:
-        for slug, crm in crms.items():
-            for name, fields in crm.objects.items():
-                result = connection.execute(f'SELECT * FROM activation."sync_{slug}__{name}" ORDER BY record_id')
-                columns = [column[0] for column in result.description]
-                records += [desired_from_row(slug, name, fields, dict(zip(columns, row, strict=True))) for row in result.fetchall()]
-    return records
+        return read_desired(connection, crms)
 
 
 def make_plan(night: Night, crms: Mapping[str, Crm], blocks: Sequence[str]) -> tuple[Plan, Path]:
     """Compares the activation models with the CRMs as they are now, and saves the plan."""
     missing = [block for slug, crm in crms.items() for block in setup.blocks(slug, setup.missing(crm))]
+    desired = desired_records(night.settings, crms)
     with open_journal(night.settings) as journal:
         plan = prepare_plan(
-            desired_records(night.settings, crms), crms, journal, night.policy, as_of=night.as_of,
+            desired.records, crms, journal, night.policy, as_of=night.as_of, leaving=desired.leaving,
             holder=Holder(free_run_id(night, journal, "plan")), now=night.now, guard_blocks=[*blocks, *missing],
             on_progress=lambda done, total: night.on_progress("records compared", done, total),
         )
@@ -247,10 +244,11 @@ def apply_saved(night: Night, path: Path) -> ApplyResult:
     """Writes what a saved and shown plan approved, as far as the CRM still is as it was. Raises as apply_night."""
     approved = load_plan(path)
     crms = connect_crms(night.settings)
+    desired = desired_records(night.settings, crms)
     with open_journal(night.settings) as journal:
         run = Run(free_run_id(night, journal, "apply"), "apply", night.as_of, night.known_at, approved_plan_id=approved.id)
         return apply_approved(
-            approved, desired_records(night.settings, crms), crms, journal, night.policy, run, now=night.now,
+            approved, desired.records, crms, journal, night.policy, run, now=night.now, leaving=desired.leaving,
             guard_blocks=guard_blocks(night), on_progress=_written(night),
         )
 

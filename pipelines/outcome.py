@@ -71,7 +71,8 @@ def plan_document(plan: Plan, path: Path | None) -> dict[str, Any]:
 
 
 def applied_document(result: ApplyResult) -> dict[str, Any]:
-    """An apply's figures, and each change that was not written with its reason."""
+    """An apply's figures, and each change that was not written with its reason: `problems` met the CRM, `left_out` was asked for
+    and not even tried."""
     return {
         "run": result.run_id, "plan": result.plan.id, "status": result.status, "written": result.written,
         "skipped": result.skipped, "rejected": result.rejected, "not_approved": len(result.plan.not_approved),
@@ -80,8 +81,17 @@ def applied_document(result: ApplyResult) -> dict[str, Any]:
              "message": one.message}
             for one in result.problems
         ],
+        "left_out": [
+            {"object": one.object, "record": one.record_id, "field": one.field, "message": one.reason} for one in result.left_out
+        ],
+        "nothing_left": nothing_left(result),
         "resolved": len(result.resolved),
     }
+
+
+def nothing_left(result: ApplyResult) -> bool:
+    """Whether it was a rollback of a run of which nothing stands any more."""
+    return result.plan.kind == "rollback" and not result.plan.size and not result.left_out
 
 
 def held_back(plan: Plan) -> dict[str, int]:

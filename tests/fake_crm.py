@@ -13,11 +13,12 @@ from pipelines.vendors.crm_types import (
     BatchRefused,
     Deviation,
     Field,
+    FoundTask,
     Outcome,
     OutcomeUnknown,
     RecordUpdate,
     TaskRequest,
-    task_marker,
+    marked_key,
 )
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.plan import DesiredRecord, WritebackPolicy
@@ -74,6 +75,7 @@ class FakeCrm:
         self.refuses: dict[tuple[str, str | None], bool] = {}  # {(field, value): whether the refusal names the field}
         self.one_by_one = False  # a refused record is refused alone, and not its batch
         self.deviations: dict[str, list[Deviation]] = {}
+        self.gone_owners: set[str] = set()
         self._next = 900
 
     def snapshot(self) -> tuple[object, object]:
@@ -126,14 +128,18 @@ class FakeCrm:
     def create_fields(self, object: str, fields: Sequence[Field]) -> None:
         self.deviations[object] = [one for one in self.deviations.get(object, ()) if one.field not in fields]
 
-    def find_task(self, account_id: str, key: str) -> str | None:
-        self.switch.tick("find task")
+    def find_tasks(self, account_ids: Sequence[str]) -> dict[str, list[FoundTask]]:
+        self.switch.tick("find tasks")
+        found: dict[str, list[FoundTask]] = {}
         for id, task in self.tasks.items():
-            if task["request"].account_id == account_id and task_marker(key) in task["request"].body:
-                return id
-        return None
+            key, account = marked_key(task["request"].body), task["request"].account_id
+            if key and account in account_ids:
+                found.setdefault(account, []).append(FoundTask(key, id, task["status"]))
+        return found
 
     def create_task(self, request: TaskRequest) -> str:
+        if request.owner_id in self.gone_owners:
+            raise BatchRefused(f"owner {request.owner_id} is inactive")
         self._next += 1
 
         def change() -> str:

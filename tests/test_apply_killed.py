@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from extract_fixture import empty_world
 from fake_crm import FREE, Killed, Switch
-from night_fixture import FIELDS, House, fields_of, first_night, house, tasks_of
+from night_fixture import FIELDS, OBJECTS, House, fields_of, first_night, house, tasks_of
 from sandbox_fixture import TOKEN, Portal, control, running_sandbox
 
 from pipelines import night as steps
@@ -32,6 +32,7 @@ from pipelines.vendors.hubspot.crm import HubSpotCrm
 from pipelines.vendors.hubspot.sandbox import Sandbox
 from pipelines.writeback import setup
 from pipelines.writeback.apply import apply_plan
+from pipelines.writeback.clearing import Leaving
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.live import prepare_plan
 from pipelines.writeback.plan import DesiredRecord
@@ -40,6 +41,7 @@ from pipelines.writeback.rollback import rollback
 NIGHT = date(2026, 6, 30)
 START = datetime(2026, 6, 30, 22, tzinfo=UTC)
 DEADLINE_SECONDS = 30
+TASKS = f"{OBJECTS}/tasks"
 
 
 class DyingApi(Api):
@@ -88,7 +90,8 @@ class Process:
         return Holder(run_id, pid=1000 + self.starts, host="here", process=f"process {self.starts}")
 
     def night(self, run_id: str, desired: list[DesiredRecord]) -> None:
-        plan = prepare_plan(desired, self.crms, self.journal, FREE, as_of=NIGHT, holder=self.holder(run_id), now=self.now)
+        plan = prepare_plan(desired, self.crms, self.journal, FREE, as_of=NIGHT, holder=self.holder(run_id), now=self.now,
+                            leaving={"hubspot": Leaving()})
         run = Run(run_id, "nightly", NIGHT, START)
         apply_plan(plan, self.crms, self.journal, run, now=self.now, holder=self.holder(run_id))
 
@@ -123,10 +126,10 @@ def deal(record_id: str, status: str, amount: str) -> DesiredRecord:
 
 
 def wishes(world: World) -> tuple[list[DesiredRecord], list[DesiredRecord]]:
-    """What the records should say before, and on the night that is killed."""
+    """What the records should say before, and on the night that is killed, when one account has left with its task."""
     ids, deals = list(world.accounts), list(world.deals)
     before = [company(ids[0], "Overdue", days_overdue="4", last_invoice_date="2026-05-01"), company(ids[1], "Current")]
-    before += [deal(deals[0], "Review", "90")]
+    before += [deal(deals[0], "Review", "90"), company(ids[7], "Overdue", days_overdue="9")]
     after = [company(ids[0], "Current", last_invoice_date=None), company(ids[1], "Overdue", days_overdue="1"),
              company(ids[2], "Credit Hold", days_overdue="61", overdue_amount="12.5")]
     after += [company(record_id, "Current", total_outstanding="7") for record_id in ids[3:7]]
@@ -225,7 +228,7 @@ def test_an_apply_killed_before_or_after_any_call_is_finished_by_the_next_run_an
 
 def test_a_rollback_killed_before_or_after_any_call_ends_in_the_first_state(stage, told, tmp_path):
     assert sum("before POST" in moment and moment.endswith("batch/update") for moment in told.back) == 5
-    assert sum(moment.startswith(("before PATCH", "before DELETE")) for moment in told.back) == 3
+    assert sum(moment.startswith(("before PATCH", "before DELETE")) for moment in told.back) == 4
     for number, moment in enumerate(told.back, 1):
         process = stage.go_on(told.kept_after, tmp_path / str(number))
         process.start(kill_at=number)
@@ -243,9 +246,9 @@ def test_the_plan_changes_clears_closes_and_opens(told):
     assert before != after
     fields = {(old[name], new[name]) for record, new in after["companies"].items()
               for old in [before["companies"][record]] for name in new if old[name] != new[name]}
-    assert {("4", "0"), ("2026-05-01", None), (None, "61")} <= fields
-    assert [status for _, status, _ in tasks_before] == ["NOT_STARTED"]
-    assert sorted(status for _, status, _ in tasks_after) == ["COMPLETED", "NOT_STARTED", "NOT_STARTED"]
+    assert {("4", "0"), ("2026-05-01", None), (None, "61"), ("9", None), ("Overdue", None)} <= fields
+    assert [status for _, status, _ in tasks_before] == ["NOT_STARTED"] * 2
+    assert sorted(status for _, status, _ in tasks_after) == ["COMPLETED"] * 2 + ["NOT_STARTED"] * 2
 
 
 # -- a real process
@@ -255,7 +258,7 @@ def filled(at: House) -> int:
     return sum(values["financial_status"] is not None for values in at.fields_of("companies").values())
 
 
-@pytest.mark.parametrize("path, nth, carried_out", [("companies/batch/update", 1, filled), ("/tasks", 5, lambda at: len(at.tasks()))])
+@pytest.mark.parametrize("path, nth, carried_out", [("companies/batch/update", 1, filled), (TASKS, 5, lambda at: len(at.tasks()))])
 def test_a_process_that_is_killed_in_mid_apply_is_finished_by_the_next(tmp_path, tmp_path_factory, path, nth, carried_out):
     with house(tmp_path / "house", data=first_night(tmp_path_factory)) as at:
         before = at.state()
@@ -277,7 +280,7 @@ def test_a_process_that_is_killed_in_mid_apply_is_finished_by_the_next(tmp_path,
         assert sorted(task["company"] for task in tasks) == sorted([change.account_id] for change in shown.plan.tasks)
         # Each record was sent once: what the killed process had written was found out by reading.
         sent = [call for call in at.writes() if call.endswith(path)]
-        assert len(sent) == {"/tasks": len(shown.plan.tasks)}.get(path, 1)
+        assert len(sent) == {TASKS: len(shown.plan.tasks)}.get(path, 1)
         steps.roll_back(at.built_night(), result.run_id)
         assert at.state() == before
 

@@ -14,7 +14,7 @@ from test_vendor_fields import HUBSPOT_BODIES, plain
 
 from pipelines.http import Api, Bearer, Response
 from pipelines.sandbox.world import make_world
-from pipelines.vendors.crm_types import RecordUpdate, TaskRequest, task_marker
+from pipelines.vendors.crm_types import FoundTask, RecordUpdate, TaskRequest, task_marker
 from pipelines.vendors.hubspot import VERSION
 from pipelines.vendors.hubspot.crm import HubSpotCrm
 from pipelines.vendors.hubspot.sandbox import Sandbox
@@ -57,7 +57,7 @@ def sent() -> list[tuple[str, Any]]:
         company = api.get(f"/crm/objects/{VERSION}/companies", params={"limit": "1"}).json["results"][0]["id"]
         owner = api.get(f"/crm/owners/{VERSION}").json["results"][0]["id"]
         task = crm.create_task(TaskRequest("k1", company, owner, "Overdue", task_marker("k1"), datetime(2026, 7, 1, tzinfo=UTC)))
-        assert crm.find_task(company, "k1") == task
+        assert crm.find_tasks([company])[company] == [FoundTask("k1", task, "open")]
         crm.complete_task(task)
         crm.reopen_task(task)
         crm.delete_task(task)

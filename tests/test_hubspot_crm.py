@@ -15,6 +15,7 @@ from pipelines.vendors.crm_types import (
     DEAL_FIELDS,
     BatchRefused,
     FieldsMissing,
+    FoundTask,
     Outcome,
     OutcomeUnknown,
     RecordUpdate,
@@ -266,26 +267,32 @@ def test_a_task_without_owner_is_unassigned():
     assert "hubspot_owner_id" not in api.calls[0][2]["properties"]
 
 
-def test_a_task_is_found_by_its_marker_over_all_pages():
-    def page(*ids, after=None):
-        found = {"results": [{"toObjectId": int(id), "associationTypes": []} for id in ids]}
+def test_tasks_are_found_by_their_marker_over_all_pages():
+    def page(company, *ids, after=None):
+        found = {"from": {"id": company}, "to": [{"toObjectId": int(id), "associationTypes": []} for id in ids]}
         return found | ({"paging": {"next": {"after": after}}} if after else {})
 
-    def bodies(**texts):
-        return {"results": [{"id": id[1:], "properties": {"hs_task_body": text}} for id, text in texts.items()]}
+    def task(id, text, status="NOT_STARTED"):
+        return {"id": id, "properties": {"hs_task_body": text, "hs_task_status": status}}
 
+    lonely = {"category": "OBJECT_NOT_FOUND", "subCategory": "crm.associations.NO_ASSOCIATIONS_FOUND"}
     crm, api = scripted(
-        page("1", "1", "2", after="x"), bodies(t1=None, t2="call them"), page("3"), bodies(t3="hello [crossfoot:k1]")
+        (207, {"results": [page("55", "1", "1", "2", after="x"), page("56", "3")], "errors": [lonely]}),
+        {"results": [page("55", "4")]},
+        (207, {"results": [task("1", None), task("2", "call them"), task("3", "hello [crossfoot:k1]"),
+                           task("4", "hello [crossfoot:k2]", "COMPLETED")], "errors": [{"category": "OBJECT_NOT_FOUND"}]}),
     )
-    assert crm.find_task("55", "k1") == "3"
-    assert api.calls[0][1] == f"{COMPANIES}/55/associations/tasks"
-    assert [entry["id"] for entry in api.calls[1][2]["inputs"]] == ["1", "2"]
-    assert api.calls[2][2] == {"limit": "500", "after": "x"}
+    assert crm.find_tasks(["55", "56", "57"]) == {
+        "56": [FoundTask("k1", "3", "open")], "55": [FoundTask("k2", "4", "completed")]}
+    assert [call[1].rpartition(f"{VERSION}/")[2] for call in api.calls] == ["companies/tasks/batch/read"] * 2 + ["tasks/batch/read"]
+    assert api.calls[1][2] == {"inputs": [{"id": "55", "after": "x"}]}
+    assert [entry["id"] for entry in api.calls[2][2]["inputs"]] == ["1", "2", "3", "4"]
 
 
 def test_no_task_is_found_where_there_is_none_or_no_company():
-    assert scripted({"results": []})[0].find_task("55", "k1") is None
-    assert scripted(refused(404, {}))[0].find_task("55", "k1") is None
+    assert scripted((207, {"results": [], "errors": [{"category": "OBJECT_NOT_FOUND"}]}))[0].find_tasks(["55"]) == {}
+    with pytest.raises(ApiError, match="run again"):
+        scripted((207, {"results": [], "errors": [{"category": "VALIDATION_ERROR"}]}))[0].find_tasks(["55"])
 
 
 def test_a_task_is_completed_reopened_and_deleted():

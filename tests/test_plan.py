@@ -11,8 +11,9 @@ import pytest
 from fake_crm import FREE, SMALL, company
 
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, IDS_LENGTH, canonical, merged_ids, same, to_text
+from pipelines.writeback.approval import restricted
 from pipelines.writeback.desired import desired_from_row
-from pipelines.writeback.plan import Hold, WritebackPolicy, make_plan, restricted
+from pipelines.writeback.plan import Hold, WritebackPolicy, make_plan
 from pipelines.writeback.plan_files import (
     PlanFileError,
     load_plan,

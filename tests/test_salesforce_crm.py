@@ -112,7 +112,7 @@ def test_an_id_of_15_characters_is_answered_as_it_was_asked():
 def test_what_is_no_id_of_the_object_is_never_sent(id):
     crm, api = scripted()
     assert crm.read("accounts", [id], ["days_overdue"]) == {}
-    assert crm.find_task(id, "k1") is None
+    assert crm.find_tasks([id]) == {}
     assert [(one.status, one.message) for one in crm.update("accounts", [update(id)])] == [
         ("rejected", f"{id!r} is no id of an Account")
     ]

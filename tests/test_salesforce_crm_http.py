@@ -17,6 +17,7 @@ from pipelines.sandbox.world import make_world
 from pipelines.vendors.crm_types import (
     BatchRefused,
     FieldsMissing,
+    FoundTask,
     Outcome,
     OutcomeUnknown,
     RecordUpdate,
@@ -28,6 +29,7 @@ from pipelines.vendors.salesforce.crm import COLLECTIONS, DATA
 from pipelines.vendors.salesforce.sandbox import Sandbox
 from pipelines.writeback import setup
 from pipelines.writeback.apply import apply_plan
+from pipelines.writeback.clearing import Leaving
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.live import prepare_plan
 from pipelines.writeback.plan import DesiredRecord, WritebackPolicy
@@ -189,21 +191,22 @@ def test_a_field_that_may_only_be_read_is_refused_alone_and_opened_again(org):
 def test_the_life_of_a_task(org):
     account, owner = live(org, "Account")[0], live(org, "User")[0]
     asked = TaskRequest("k1", account, owner, "Overdue: O'Neill", "12 < 13\n" + task_marker("k1"), datetime(2026, 7, 1, 9, 0, tzinfo=UTC))
-    assert org.crm.find_task(account, "k1") is None
+    assert org.crm.find_tasks([account]) == {}
     task = org.crm.create_task(asked)
     (row,) = org.rows(f"SELECT Subject, OwnerId, Status, Priority, ActivityDate FROM Task WHERE Id = '{task}'")
     assert [row[name] for name in ("Subject", "OwnerId", "Status", "Priority", "ActivityDate")] == [
         "Overdue: O'Neill", owner, "Not Started", "High", "2026-07-01",
     ]
-    assert (org.crm.find_task(account, "k1"), org.crm.find_task(account[:15], "k1"), org.crm.find_task(account, "k2")) == (task, task, None)
+    open_one = [FoundTask("k1", task, "open")]
+    assert (org.crm.find_tasks([account]), org.crm.find_tasks([account[:15]])) == ({account: open_one}, {account[:15]: open_one})
     assert org.crm.task_status(task) == "open"
     org.crm.complete_task(task)
-    assert (org.crm.task_status(task), org.crm.find_task(account, "k1")) == ("completed", task)
+    assert (org.crm.task_status(task), org.crm.find_tasks([account])) == ("completed", {account: [FoundTask("k1", task, "completed")]})
     org.crm.reopen_task(task)
     assert org.crm.task_status(task) == "open"
     org.crm.delete_task(task)
     org.crm.delete_task(task)
-    assert (org.crm.task_status(task), org.crm.find_task(account, "k1")) == (None, None)
+    assert (org.crm.task_status(task), org.crm.find_tasks([account])) == (None, {})
     with pytest.raises(BatchRefused):
         org.crm.complete_task(task)
 
@@ -220,7 +223,7 @@ def test_a_task_whose_answer_was_lost_is_found(org):
     body = "lost\n" + task_marker("k1")
     with pytest.raises(OutcomeUnknown):
         org.crm.create_task(TaskRequest("k1", account, None, "s", body, datetime(2026, 7, 1, tzinfo=UTC)))
-    assert org.crm.task_status(org.crm.find_task(account, "k1")) == "open"
+    assert [one.status for one in org.crm.find_tasks([account])[account]] == ["open"]
 
 
 def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):
@@ -231,8 +234,8 @@ def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):
     desired = [DesiredRecord("salesforce", "accounts", id, ACCOUNT_VALUES, account_id=id, owner_id=owner) for id in accounts]
     desired += [DesiredRecord("salesforce", "opportunities", id, DEAL_VALUES, account_id=accounts[0]) for id in deals]
 
-    def plan():
-        return prepare_plan(desired, crms, journal, free, as_of=night, holder=holder, now=lambda: now)
+    def plan(wanted=desired):
+        return prepare_plan(wanted, crms, journal, free, as_of=night, holder=holder, now=lambda: now, leaving={"salesforce": Leaving()})
 
     org.fault("reset_after", match="composite/sobjects", method="PATCH")
     result = apply_plan(plan(), crms, journal, Run("one", "nightly", night, now), now=lambda: now, holder=holder)
@@ -245,6 +248,12 @@ def test_a_night_is_planned_applied_and_taken_back(org, tmp_path):
     assert (undone.status, undone.written) == ("complete", result.written)
     assert org.read("accounts", accounts) == before
     assert org.rows("SELECT Id FROM Task") == []
+    # Written again, they leave the models: all that was written goes, and what people store stays.
+    apply_plan(plan(), crms, journal, Run("three", "nightly", night, now), now=lambda: now, holder=holder)
+    cleared = apply_plan(plan([]), crms, journal, Run("four", "nightly", night, now), now=lambda: now, holder=holder)
+    assert (cleared.status, cleared.written) == ("complete", result.written)
+    assert org.read("accounts", accounts) == before and {row["IsClosed"] for row in org.rows("SELECT IsClosed FROM Task")} == {True}
+    assert (plan([]).size, plan([]).holds) == (0, ())
     journal.close()
 
 

@@ -6,16 +6,18 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from salesforce_crm_fixture import ACME, OWNER, TASK, failed, number, page, refused, saved, scripted
+from salesforce_crm_fixture import ACME, BLUE, OWNER, TASK, failed, number, page, refused, saved, scripted
 
 from pipelines.http import ConnectionLost
 from pipelines.vendors.crm_types import (
     BatchRefused,
+    FoundTask,
     OutcomeUnknown,
     TaskRequest,
     task_marker,
 )
 from pipelines.vendors.salesforce.crm import COLLECTIONS, DATA
+from pipelines.vendors.salesforce.crm_tasks import ACCOUNTS_A_QUERY
 
 # -- tasks
 
@@ -65,19 +67,23 @@ def test_a_task_of_what_is_no_account_is_refused():
     assert api.calls == []
 
 
-def test_a_task_is_found_by_its_marker_over_all_pages():
-    others = [{"Id": number(1), "Description": None}, {"Id": number(2), "Description": "call them"}]
+def test_tasks_are_found_by_their_marker_over_all_pages():
+    others = [{"Id": number(1), "WhatId": ACME, "Description": None, "IsClosed": True},
+              {"Id": number(2), "WhatId": BLUE, "Description": "call them", "IsClosed": False}]
     crm, api = scripted(
         page(*others, after="/services/data/v68.0/query/01g-2"),
-        page({"Id": TASK, "Description": "hello [crossfoot:k1]"}),
+        page({"Id": TASK, "WhatId": ACME, "Description": "hello [crossfoot:k1]", "IsClosed": True}),
     )
-    assert crm.find_task(ACME, "k1") == TASK
-    soql = f"SELECT Id, Description FROM Task WHERE WhatId = '{ACME}' AND IsDeleted = false"
+    assert crm.find_tasks([ACME[:15], BLUE]) == {ACME[:15]: [FoundTask("k1", TASK, "completed")]}
+    soql = ("SELECT Id, WhatId, Description, IsClosed FROM Task WHERE "
+            f"WhatId IN ('{ACME[:15]}', '{BLUE}') AND IsDeleted = false")
     assert api.calls == [("GET", f"{DATA}/queryAll", {"q": soql}, {}), ("GET", "services/data/v68.0/query/01g-2", None, {})]
 
 
-def test_no_task_is_found_where_there_is_none():
-    assert scripted(page())[0].find_task(ACME, "k1") is None
+def test_many_accounts_are_asked_about_in_few_queries():
+    crm, api = scripted(page(), page(), page())
+    assert crm.find_tasks([number(count) for count in range(2 * ACCOUNTS_A_QUERY + 1)]) == {}
+    assert len(api.calls) == 3 and max(len(call[2]["q"]) for call in api.calls) < 4000
 
 
 def test_a_task_is_completed_reopened_and_deleted():

@@ -11,7 +11,7 @@ from fake_crm import FREE, NIGHT, Killed, company, stage
 from pipelines.vendors.crm_types import task_marker
 from pipelines.writeback.apply import apply_plan
 from pipelines.writeback.live import prepare_plan
-from pipelines.writeback.tasks import request, task_key
+from pipelines.writeback.tasks import requests, task_key
 
 LATER = date(2026, 7, 20)
 OVERDUE = company("acme", "Overdue", "12", "1500", owner_id="7")
@@ -152,4 +152,4 @@ def test_names_reach_the_request_as_they_are(tmp_path):
     name = '=cmd|"x" <b>O\'Brien & שלום 🧾'
     record = dataclasses.replace(OVERDUE, account=name)
     plan = prepare_plan([record], at.crms, at.journal, FREE, as_of=NIGHT, holder=at.holder("one"), now=at.now)
-    assert request(plan.tasks[0]).subject == f"Overdue invoices: {name}"
+    assert requests(plan.tasks[0])[0].subject == f"Overdue invoices: {name}"

@@ -15,6 +15,25 @@ customer_ids as (
     from {{ ref('int_account_customer_ids__decided') }}
     where source = '{{ slug }}' and wish is not null
     group by 1
+),
+
+gone_owners as (
+    select owner_id from {{ ref('int_owners__unioned') }} where source = '{{ slug }}' and not is_active
+),
+
+-- Who could take over the tasks of an account whose owner has left: the owner of its newest deal who has not.
+next_owners as (
+    select account_id, owner_id
+    from (
+        select
+            deals.account_id,
+            deals.owner_id,
+            row_number() over (partition by deals.account_id order by deals.close_date desc nulls last, deals.deal_id desc) as place
+        from {{ ref('int_deals__contracted') }} as deals
+        left join gone_owners on deals.owner_id = gone_owners.owner_id
+        where deals.source = '{{ slug }}' and deals.owner_id is not null and gone_owners.owner_id is null
+    ) as placed
+    where place = 1
 )
 
 select
@@ -38,11 +57,13 @@ select
     statuses.average_days_to_pay,
     customer_ids.wishes as customer_ids,
     statuses.financials_as_of,
-    statuses.owner_id,
+    case when gone_owners.owner_id is null then statuses.owner_id else next_owners.owner_id end as owner_id,
     statuses.account_name
 from {{ ref('account_status') }} as statuses
 left join base_currency on true
 left join customer_ids on statuses.account_id = customer_ids.account_id
+left join gone_owners on statuses.owner_id = gone_owners.owner_id
+left join next_owners on statuses.account_id = next_owners.account_id
 where statuses.source = '{{ slug }}'
 {% endmacro %}
 

@@ -20,8 +20,8 @@
     ['source', text], ['contact_id', text], ['account_id', text], ['email', text], ['first_name', text],
     ['last_name', text], ['url', text], ['problem', text]]},
   'owners': {'side': 'crm', 'columns': [
-    ['source', text], ['owner_id', text], ['email', text], ['first_name', text], ['last_name', text], ['url', text],
-    ['problem', text]]},
+    ['source', text], ['owner_id', text], ['email', text], ['first_name', text], ['last_name', text],
+    ['is_active', 'boolean'], ['url', text], ['problem', text]]},
   'deals': {'side': 'crm', 'enumerated': ['stage'], 'columns': [
     ['source', text], ['deal_id', text], ['name', text], ['account_id', text], ['owner_id', text],
     ['pipeline', text], ['stage', text], ['amount', money], ['currency', text], ['rate', rate],

@@ -69,8 +69,10 @@ def setup_crm(
     crms = night.connect_crms(chosen.settings)
     if package is not None:
         written = {slug: [str(path) for path in setup.package(crm, package / slug)] for slug, crm in crms.items()}
-        show_document({"written": written}, "\n".join(itertools.chain(*written.values())) or "Nothing is missing.")
-        return
+        left = setup.by_hand(crms)
+        show_document({"written": written, "left_out": left},
+                      "\n".join([*itertools.chain(*written.values()), *show.left_out(left)]) or "Nothing is missing.")
+        raise typer.Exit(FAILED if left else DONE)
     missing = {slug: setup.missing(crm) for slug, crm in crms.items()}
     document = {slug: {name: setup.labels(wrong) for name, wrong in found.items()} for slug, found in missing.items()}
     if not any(missing.values()):
@@ -79,9 +81,10 @@ def setup_crm(
     if not yes and (chosen.json or not sys.stdin.isatty() or not typer.confirm(f"{show.fields(document)}\nCreate them?", err=True)):
         show_document({"missing": document, "created": False}, f"{show.fields(document)}\nNot created; `crossfoot setup-crm --yes` does.")
         return
-    for crm in crms.values():
-        setup.create(crm)
-    show_document({"missing": document, "created": True}, f"{show.fields(document)}\nCreated.")
+    left = setup.create_all(crms)
+    show_document({"missing": document, "created": not left, "left_out": left},
+                  "\n".join([show.fields(document), *(show.left_out(left) or ["Created."])]))
+    raise typer.Exit(FAILED if left else DONE)
 
 
 @app.command()
@@ -158,4 +161,4 @@ def _show_written(loaded: Settings, step: Callable[[Any], Any]) -> None:
     with show.progress(quiet=chosen.json) as on_progress:
         result = step(built_night(loaded, on_progress))
     show_document(outcome.applied_document(result), show.applied(result))
-    raise typer.Exit(FAILED if result.problems else DONE)
+    raise typer.Exit(FAILED if result.problems or result.left_out else DONE)

@@ -8,6 +8,7 @@ datetime "2026-03-31T02:00:00Z", enumeration, text and ids as they are, null as 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -110,6 +111,24 @@ DEAL_FIELDS: tuple[Field, ...] = (
 # What rides along with another change and never goes alone.
 COMPANIONS = frozenset(field.name for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS) if field.companion)
 
+_MARKER = re.compile(r"\[crossfoot:(\w+)\]")
+_BY_NAME = {field.name: field for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS)}
+_TELLING: tuple[FieldType, ...] = ("number", "date", "datetime")  # types that a canonical text shows by itself
+
+
+def field_of(fields: Sequence[Field], name: str, text: str | None = None) -> Field:
+    """The field with this name. One that an earlier release or configuration wrote, and that is not among `fields` any more, is
+    of the type that `text` (a canonical value that it was given) looks like: it can still be read, cleared and put back."""
+    known = next((field for field in fields if field.name == name), None) or _BY_NAME.get(name)
+    return known or Field(name, name.replace("_", " ").title(), next((one for one in _TELLING if _is_canonical(one, text)), "text"))
+
+
+def _is_canonical(type: FieldType, text: str | None) -> bool:
+    try:
+        return text is not None and canonical(type, text) == text
+    except ValueError:
+        return False
+
 
 @dataclass(frozen=True)
 class RecordUpdate:
@@ -167,6 +186,15 @@ class TaskRequest:
     due: datetime
 
 
+@dataclass(frozen=True)
+class FoundTask:
+    """A task of Crossfoot's that the CRM has: the key in its body, its id, and whether a person or Crossfoot has completed it."""
+
+    key: str
+    task_id: str
+    status: Literal["open", "completed"]
+
+
 class BatchRefused(Exception):
     """The vendor refused a whole batch for what one record holds; nothing was written. `fields` are those that it named."""
 
@@ -198,7 +226,7 @@ class Crm(Protocol):
 
     def create_fields(self, object: str, fields: Sequence[Field]) -> None: ...
 
-    def find_task(self, account_id: str, key: str) -> str | None: ...
+    def find_tasks(self, account_ids: Sequence[str]) -> dict[str, list[FoundTask]]: ...
 
     def create_task(self, request: TaskRequest) -> str: ...
 
@@ -214,6 +242,12 @@ class Crm(Protocol):
 def task_marker(key: str) -> str:
     """The text in a task's body that says whose task it is."""
     return f"[crossfoot:{key}]"
+
+
+def marked_key(body: str | None) -> str | None:
+    """The key in a task's body; None for a task that is not Crossfoot's."""
+    found = _MARKER.search(body or "")
+    return found[1] if found else None
 
 
 def to_text(type: FieldType, value: object) -> str | None:

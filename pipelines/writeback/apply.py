@@ -9,27 +9,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
-from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, same
+from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, TaskRequest, field_of, same
+from pipelines.writeback.approval import left_out, restricted
+from pipelines.writeback.clearing import Leaving
 from pipelines.writeback.journal import TASKS, Holder, Intent, Journal, Run, Settled
-from pipelines.writeback.live import Progress, live_plan, silent
+from pipelines.writeback.live import NOBODY_LEAVES, Progress, live_plan, silent
 from pipelines.writeback.plan import (
     BlockedPlan,
     Change,
     DesiredRecord,
     FieldKey,
+    Hold,
     Plan,
     TaskChange,
     WritebackPolicy,
-    restricted,
 )
 from pipelines.writeback.refusals import Pending, Refusals, halves, pending
 from pipelines.writeback.resolve import look, resolve
-from pipelines.writeback.tasks import request
+from pipelines.writeback.tasks import requests
 
+JOURNAL_ONLY = ("end", "adopt")  # what is done to tasks without a call
 MAX_TRIES = 3  # of one record or task, sent alone, whose answer was lost each time
 MAX_TROUBLES = 1000  # refused or lost calls of one run; each bad record of a batch costs up to 14
 
@@ -41,7 +44,8 @@ class ApplyStopped(Exception):
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """How an apply ended. Counts are of fields and tasks; planned = written + skipped + rejected."""
+    """How an apply ended. Counts are of fields and tasks; planned = written + skipped + rejected. `left_out`: what was asked
+    for by name (an approved plan, a run to roll back) and could not even be planned."""
 
     run_id: str
     plan: Plan
@@ -50,6 +54,7 @@ class ApplyResult:
     rejected: int = 0
     problems: tuple[Settled, ...] = ()  # the skipped and rejected ones, with their messages
     resolved: tuple[Settled, ...] = ()  # what interrupted runs had left open
+    left_out: tuple[Hold, ...] = ()
 
     @property
     def status(self) -> str:
@@ -86,21 +91,24 @@ def apply_approved(
     run: Run,
     *,
     now: Callable[[], datetime],
+    leaving: Mapping[str, Leaving] = NOBODY_LEAVES,
     guard_blocks: Sequence[str] = (),
     holder: Holder | None = None,
     on_progress: Progress = silent,
 ) -> ApplyResult:
-    """Makes the plan anew and writes what of it was approved; the rest is in `result.plan.not_approved`. Raises as
-    `apply_plan`, and BlockedPlan for an approved plan that its guards blocked."""
+    """Makes the plan anew and writes what of it was approved; the rest is in `result.plan.not_approved`, and what was approved
+    and cannot be written any more in `result.left_out`. Raises as `apply_plan`, and BlockedPlan for an approved plan that its
+    guards blocked."""
     with running(journal, run, now, holder):
         if approved.kind != "nightly":
             raise BlockedPlan([f"plan {approved.id} rolls back run {approved.rollback_of}; use crossfoot rollback for it"])
         if approved.guard_blocks:
             raise BlockedPlan(approved.guard_blocks)
         resolved = resolve(journal, crms, now)
-        live = live_plan(desired, crms, journal, policy, as_of=run.as_of, guard_blocks=guard_blocks)
+        live = live_plan(desired, crms, journal, policy, as_of=run.as_of, leaving=leaving, guard_blocks=guard_blocks)
         plan = restricted(live, approved, policy)
-        return carry_out(plan, resolved, crms, journal, run, now, on_progress)
+        result = carry_out(plan, resolved, crms, journal, run, now, on_progress)
+        return replace(result, left_out=left_out(approved, plan))
 
 
 @contextmanager
@@ -170,6 +178,9 @@ class _Session:
         if task.action == "end":
             self._journal.end_episode(task.key, self._now())
             return
+        if task.action == "adopt":
+            self._journal.adopt_task(task, self._now())
+            return
         moved = None if task.action == "open" else _task_moved(crm, task)
         key = (task.system, TASKS, task.key, "status")
         wanted = [(key, task.before, task.after)]
@@ -182,7 +193,7 @@ class _Session:
 
     def result(self, resolved: Sequence[Settled]) -> ApplyResult:
         """Raises ApplyStopped unless every planned change has exactly one outcome."""
-        planned = len(self._plan.changes) + sum(task.action != "end" for task in self._plan.tasks)
+        planned = len(self._plan.changes) + sum(task.action not in JOURNAL_ONLY for task in self._plan.tasks)
         if planned != self._counts.total():
             raise ApplyStopped(f"run {self._run.run_id}: {planned} changes were planned and {dict(self._counts)} accounted for")
         return ApplyResult(
@@ -197,8 +208,8 @@ class _Session:
 
     def _announce(self, crm: Crm, object: str, batch: Sequence[Change]) -> list[Pending]:
         """Journals the batch's intents, after another look at it: a record that moved since the plan is skipped."""
-        fields = {field.name: field for field in crm.objects[object]}
-        names = [name for name in fields if name in {change.field for change in batch}]
+        fields = {change.field: field_of(crm.objects.get(object, ()), change.field, change.before or change.after) for change in batch}
+        names = sorted(fields)
         live = crm.read(object, list(dict.fromkeys(change.record_id for change in batch)), names)
         skipped: dict[FieldKey, str] = {}
         for record_id, group in groupby(batch, key=lambda change: change.record_id):
@@ -281,11 +292,15 @@ class _Session:
         return left
 
     def _call_for_task(self, crm: Crm, task: TaskChange, intent: Intent) -> Settled:
-        while True:  # ends by MAX_TRIES
+        asked = requests(task) if task.action == "open" else [None]
+        said = ""  # why the owner before was refused
+        while True:  # ends by MAX_TRIES and with the last owner to ask for
             try:
-                return Settled(intent, "written", task_id=_carry_out_task(crm, task))
+                return Settled(intent, "written", said, task_id=_carry_out_task(crm, task, asked[0]))
             except BatchRefused as refused:
-                return Settled(intent, "rejected", str(refused))
+                if len(asked) == 1:
+                    return Settled(intent, "rejected", str(refused))
+                said = f"not assigned to {asked.pop(0).owner_id}: {refused}"
             except OutcomeUnknown as lost:
                 self._trouble(lost)
                 (finding,) = look(crm, self._journal, [intent])
@@ -343,10 +358,10 @@ def _task_id(task: TaskChange) -> str:
     return task.task_id
 
 
-def _carry_out_task(crm: Crm, task: TaskChange) -> str | None:
+def _carry_out_task(crm: Crm, task: TaskChange, asked: TaskRequest | None) -> str | None:
     """Calls the CRM for one task; the new task's id where one was created."""
-    if task.action == "open":
-        return crm.create_task(request(task))
+    if asked is not None:
+        return crm.create_task(asked)
     if task.action == "close":
         crm.complete_task(_task_id(task))
     elif task.action == "reopen":

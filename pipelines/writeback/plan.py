@@ -15,15 +15,18 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-from pipelines.vendors.crm_types import COMPANIONS, IDS_LENGTH, Field, id_items, id_pair, merged_ids, same
+from pipelines.vendors.crm_types import IDS_LENGTH, Field, id_items, id_pair, merged_ids, same
 
 MAX_CHANGES = 1_000_000  # fields and tasks of one plan; more is a mistake, not a night
 MIN_RECORDS_FOR_SHARE = 10  # below this, one record is too large a share to mean anything
 
+GONE = "the record no longer exists in the CRM"
+NOT_WANTED = "Crossfoot wrote it, and no model wants it any more"
+
 RecordKey = tuple[str, str, str]  # system, object, record id
 FieldKey = tuple[str, str, str, str]  # system, object, record id, field
 Values = Mapping[str, str | None]
-TaskAction = Literal["open", "close", "end", "reopen", "delete"]
+TaskAction = Literal["open", "adopt", "close", "end", "reopen", "delete"]
 
 
 class BlockedPlan(Exception):
@@ -40,7 +43,8 @@ class WritebackPolicy:
 
     `max_change_share` is a share of the records of one object, 0 to 1. `field_policies`: "theirs" (default) leaves a
     person's edit alone, "ours" overwrites it. `null_policies`: "clear" or "keep", before the field's own default.
-    `ledger`: the only one, whose customers' ids may stand in a field without its name.
+    `ledger`: the only one, whose customers' ids may stand in a field without its name. `task_owners`: by system, who gets a
+    task whose account has no owner.
     """
 
     mode: Literal["off", "plan", "apply"] = "plan"
@@ -50,6 +54,7 @@ class WritebackPolicy:
     overdue_tasks: bool = True
     max_changes: int = MAX_CHANGES
     ledger: str | None = None
+    task_owners: Mapping[str, str] = field(default_factory=dict)
 
     def overwrites(self, object: str, field: Field) -> bool:
         """Whether a person's edit of the field is overwritten."""
@@ -62,7 +67,10 @@ class WritebackPolicy:
 
 @dataclass(frozen=True)
 class DesiredRecord:
-    """One row of an activation model: what a CRM record should say. `hold_reason` is a sentence, or None: may be written."""
+    """One row of an activation model: what a CRM record should say. `hold_reason` is a sentence, or None: may be written.
+
+    `cleared` names the values that only Crossfoot's own earlier writes account for: no model wants them any more.
+    """
 
     system: str
     object: str
@@ -73,15 +81,21 @@ class DesiredRecord:
     account_id: str = ""
     account: str = ""
     owner_id: str | None = None
+    cleared: frozenset[str] = frozenset()
 
     @property
     def key(self) -> RecordKey:
         return (self.system, self.object, self.record_id)
 
+    @property
+    def leaves(self) -> bool:
+        """Whether no model has the record any more."""
+        return bool(self.values) and self.values.keys() <= self.cleared
+
 
 @dataclass(frozen=True)
 class Change:
-    """One field of one record: from `before` (read live) to `after`, both canonical text."""
+    """One field of one record: from `before` (read live) to `after`, both canonical text. `reason` where it is not obvious."""
 
     system: str
     object: str
@@ -91,6 +105,7 @@ class Change:
     after: str | None
     account: str = ""
     sources: str = ""
+    reason: str = ""
 
     @property
     def key(self) -> FieldKey:
@@ -99,7 +114,11 @@ class Change:
 
 @dataclass(frozen=True)
 class TaskChange:
-    """A task to open, close, reopen or delete. "end" closes only our book: a person has dealt with the task already."""
+    """A task to open, close, reopen or delete. Two change only the journal: "adopt" enters a task that the CRM has and the
+    journal lost, "end" closes the book on one that a person has dealt with.
+
+    `owner_id` is asked first; where the CRM refuses that one, `fallback_owner_id`, and then nobody.
+    """
 
     system: str
     object: str
@@ -111,6 +130,7 @@ class TaskChange:
     episode: str = ""  # the as_of date of the night that opened it
     task_id: str | None = None
     owner_id: str | None = None
+    fallback_owner_id: str | None = None
     subject: str = ""
     body: str = ""
     due: str | None = None  # canonical datetime
@@ -189,11 +209,11 @@ def make_plan(
         if record.key in seen:
             raise ValueError(f"{' '.join(record.key)} is wanted twice; the activation model has one row for each record")
         seen.add(record.key)
-        records[f"{record.system} {record.object}"] += 1
         live = current.get(record.key)
         if live is None:
-            holds.append(_hold(record, None, None, None, "the record no longer exists in the CRM"))
+            holds.append(_hold(record, None, None, None, GONE + (", so there is nothing to clear" if record.leaves else "")))
             continue
+        records[f"{record.system} {record.object}"] += 1
         made, held = _compare(record, live, last_written, fields[record.system, record.object], policy)
         changes += made
         holds += held
@@ -201,7 +221,7 @@ def make_plan(
         Plan(
             changes=tuple(sorted(changes, key=_change_order)),
             tasks=tuple(sorted(tasks, key=_task_order)),
-            holds=tuple(sorted(holds, key=_hold_order)),
+            holds=tuple(sorted(holds, key=hold_order)),
             guard_blocks=tuple(guard_blocks),
             records=tuple(sorted(records.items())),
             as_of=as_of,
@@ -212,29 +232,7 @@ def make_plan(
 
 def limited(plan: Plan, policy: WritebackPolicy) -> Plan:
     """The plan with the blocks that its size and its share of the records call for."""
-    return dataclasses.replace(plan, limit_blocks=(*_size_blocks(plan, policy), *_share_blocks(plan, policy)))
-
-
-def restricted(live: Plan, approved: Plan, policy: WritebackPolicy) -> Plan:
-    """What of the live plan was approved: an approval is a ceiling for the plan that was shown, not a licence.
-
-    Keeps each live change that the approved plan holds with the same values before and after; the others are named in
-    `not_approved`. The share of the records was seen by whoever approved, so it blocks no more; guards and size still do.
-    """
-    allowed = {(change.key, change.before, change.after) for change in approved.changes}
-    kept = [change for change in live.changes if (change.key, change.before, change.after) in allowed]
-    if live.kind == "nightly":
-        leaders = {change.key[:3] for change in kept if change.field not in COMPANIONS}
-        kept = [change for change in kept if change.key[:3] in leaders]  # a companion never goes alone
-    allowed_tasks = {(task.system, task.key, task.action) for task in approved.tasks}
-    tasks = [task for task in live.tasks if (task.system, task.key, task.action) in allowed_tasks]
-    kept_keys = {change.key for change in kept}
-    left_out = [_not_approved(change) for change in live.changes if change.key not in kept_keys]
-    left_out += [_task_not_approved(task) for task in live.tasks if task not in tasks]
-    plan = dataclasses.replace(
-        live, changes=tuple(kept), tasks=tuple(tasks), not_approved=tuple(sorted(left_out, key=_hold_order))
-    )
-    return dataclasses.replace(plan, limit_blocks=_size_blocks(plan, policy))
+    return dataclasses.replace(plan, limit_blocks=(*size_blocks(plan, policy), *_share_blocks(plan, policy)))
 
 
 def _compare(
@@ -244,19 +242,21 @@ def _compare(
     fields: Sequence[Field],
     policy: WritebackPolicy,
 ) -> tuple[list[Change], list[Hold]]:
-    wanted = {known.name: _wanted(known, live.get(known.name), record.values[known.name], policy) for known in fields}
-    differing = [known for known in fields if not same(known.type, live.get(known.name), wanted[known.name])]
+    mine = [known for known in fields if known.name in record.values]
+    wanted = {known.name: _wanted(known, live.get(known.name), record.values[known.name], policy) for known in mine}
+    differing = [known for known in mine if not same(known.type, live.get(known.name), wanted[known.name])]
     changes: list[Change] = []
     holds: list[Hold] = []
     for known in sorted(differing, key=lambda one: one.companion):
-        if known.companion and not changes:
+        if known.companion and not changes and known.name not in record.cleared:
             continue
         before, after = live.get(known.name), wanted[known.name]
         reason = _reason(record, known, before, after, last_written, policy)
         if reason is not None:
             holds.append(_hold(record, known.name, before, after, reason))
         else:
-            changes.append(Change(*record.key, known.name, before, after, record.account, record.sources))
+            why = NOT_WANTED if known.name in record.cleared else ""
+            changes.append(Change(*record.key, known.name, before, after, record.account, record.sources, why))
     return changes, holds
 
 
@@ -301,7 +301,8 @@ def _taken_out(before: str | None, after: str | None, ours: str | None) -> str |
             "with crossfoot review revoke")
 
 
-def _size_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
+def size_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
+    """One sentence where the plan is larger than any night, else none."""
     if plan.size <= policy.max_changes:
         return ()
     return (f"the plan has {plan.size} changes, more than the limit of {policy.max_changes}; look for what went wrong",)
@@ -323,16 +324,6 @@ def _share_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
                 "writeback.max_change_share"
             )
     return tuple(blocks)
-
-
-def _not_approved(change: Change) -> Hold:
-    reason = "it is not in the approved plan with these values; make and approve a new plan"
-    return Hold(*change.key, change.before, change.after, reason, change.account)
-
-
-def _task_not_approved(task: TaskChange) -> Hold:
-    reason = f"to {task.action} this task is not in the approved plan; make and approve a new plan"
-    return Hold(task.system, task.object, task.account_id, "task", task.before, task.after, reason, task.account)
 
 
 def _hold(record: DesiredRecord, field: str | None, before: str | None, after: str | None, reason: str) -> Hold:
@@ -366,7 +357,8 @@ def _task_order(task: TaskChange) -> tuple[str, ...]:
     return (task.system, task.object, task.account_id, task.action, task.key)
 
 
-def _hold_order(hold: Hold) -> tuple[str, ...]:
+def hold_order(hold: Hold) -> tuple[str, ...]:
+    """What a plan's holds are sorted by."""
     key = (hold.system, hold.object, hold.record_id)
     return (*key, *_nullable(hold.field), *_nullable(hold.before), *_nullable(hold.after), hold.reason)
 

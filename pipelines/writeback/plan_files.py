@@ -77,7 +77,7 @@ def plan_from_document(document: Mapping[str, Any]) -> Plan:
 def to_table(plan: Plan) -> list[dict[str, str | None]]:
     """One row for each change, task and hold, for a person to read: what, system, object, record, account, field,
     before, after, reason. Values are as they are: whoever shows them escapes them."""
-    rows = [_row("change", c.system, c.object, c.record_id, c.account, c.field, c.before, c.after, "") for c in plan.changes]
+    rows = [_row("change", c.system, c.object, c.record_id, c.account, c.field, c.before, c.after, c.reason) for c in plan.changes]
     rows += [
         _row("task", t.system, t.object, t.account_id, t.account, f"task: {t.action}", t.before, t.after, t.subject)
         for t in plan.tasks

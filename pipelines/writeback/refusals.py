@@ -45,7 +45,7 @@ class Refusals:
     def learn(self, crm: Crm, object: str) -> None:
         """Looks once at all of the object's fields in the CRM: one that is read-only or lacks an option would cost a call
         for each record."""
-        if (crm.slug, object) not in self._deviations:
+        if object in crm.objects and (crm.slug, object) not in self._deviations:
             self._deviations[crm.slug, object] = crm.missing_fields(object)
 
     def takeable(self, crm: Crm, object: str, group: Sequence[Pending]) -> tuple[list[Pending], list[Settled]]:
@@ -74,12 +74,17 @@ class Refusals:
         if blamed:
             left, settled = _without(record, blamed)
             return [left] if left else [], settled
-        asked = [intent for intent in record.intents if intent.field not in COMPANIONS]
+        asked = [intent for intent in record.intents if not _rides_along(intent)]
         if len(asked) < 2 or self._searches >= MAX_SEARCHES:
             return [], [Settled(intent, "rejected", message) for intent in record.intents]
         self._searches += 2
-        companions = [Settled(intent, "rejected", message) for intent in record.intents if intent.field in COMPANIONS]
+        companions = [Settled(intent, "rejected", message) for intent in record.intents if _rides_along(intent)]
         return [[Pending(record.record_id, tuple(half))] for half in halves(asked)], companions
+
+
+def _rides_along(intent: Intent) -> bool:
+    """Whether it says of the record's other fields that they are up to date; cleared, it says nothing."""
+    return intent.field in COMPANIONS and intent.after is not None
 
 
 def _without(record: Pending, reasons: Mapping[str, str]) -> tuple[list[Pending], list[Settled]]:
@@ -92,7 +97,7 @@ def _without(record: Pending, reasons: Mapping[str, str]) -> tuple[list[Pending]
     for intent in record.intents:
         if intent.field in reasons:
             settled.append(Settled(intent, "rejected", reasons[intent.field]))
-        elif intent.field in COMPANIONS:
+        elif _rides_along(intent):
             settled.append(Settled(intent, "skipped", f"not written, because the CRM did not take {', '.join(reasons)}"))
         else:
             left.append(intent)

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Literal
 
-from pipelines.vendors.crm_types import Crm, same
+from pipelines.vendors.crm_types import Crm, field_of, same
 from pipelines.writeback.journal import TASKS, Intent, Journal, JournalError, Settled
 
 NOT_WRITTEN = "the run ended before it was written; it is planned again"
@@ -53,9 +53,8 @@ def look(crm: Crm, journal: Journal, intents: Sequence[Intent]) -> list[Finding]
     if intents[0].object == TASKS:
         return [_look_at_task(crm, journal, intent) for intent in intents]
     object = intents[0].object
-    fields = {field.name: field for field in crm.objects[object]}
-    names = [name for name in fields if name in {intent.field for intent in intents}]
-    live = crm.read(object, list(dict.fromkeys(intent.record_id for intent in intents)), names)
+    fields = {one.field: field_of(crm.objects.get(object, ()), one.field, one.before or one.after) for one in intents}
+    live = crm.read(object, list(dict.fromkeys(intent.record_id for intent in intents)), sorted(fields))
     findings = []
     for intent in intents:
         if intent.record_id not in live:
@@ -75,7 +74,8 @@ def look(crm: Crm, journal: Journal, intents: Sequence[Intent]) -> list[Finding]
 def _look_at_task(crm: Crm, journal: Journal, intent: Intent) -> Finding:
     task = journal.task(intent.record_id)
     if intent.before is None:
-        task_id = crm.find_task(task.account_id, task.key)
+        found = crm.find_tasks([task.account_id]).get(task.account_id, ())
+        task_id = next((one.task_id for one in found if one.key == task.key), None)
         return Finding(intent, "old" if task_id is None else "new", task_id=task_id)
     if task.task_id is None:
         raise JournalError(f"task {task.key} of account {task.account_id} has no id in the journal")

@@ -7,15 +7,17 @@ CRM as it was before the job began.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from itertools import groupby
 from typing import Literal
 
-from pipelines.vendors.crm_types import Crm, Field, same
+from pipelines.vendors.crm_types import Crm, Field, FieldType, field_of, same
 from pipelines.writeback.apply import ApplyResult, carry_out, running
-from pipelines.writeback.journal import TASKS, Holder, Intent, Journal, JournalError, Run, TaskRow
+from pipelines.writeback.approval import restricted
+from pipelines.writeback.journal import TASKS, Holder, Journal, JournalError, Run, TaskRow
 from pipelines.writeback.live import Progress, read_current, silent
 from pipelines.writeback.plan import (
+    GONE,
     Change,
     Hold,
     Plan,
@@ -25,9 +27,9 @@ from pipelines.writeback.plan import (
     Values,
     WritebackPolicy,
     limited,
-    restricted,
 )
 from pipelines.writeback.resolve import resolve
+from pipelines.writeback.undo import Standing, standing
 
 TaskStatus = Literal["open", "completed"] | None
 
@@ -61,9 +63,10 @@ def rollback(
 ) -> ApplyResult:
     """Undoes what `run.rollback_of` wrote: same plan, limits, conflict check, journal and apply.
 
-    A field that changed since, by a person or by a later run, is left alone and named in `result.plan.holds`. A saved
-    rollback plan may be passed as approved: then it is a ceiling, and its share of the records blocks no more. Raises
-    JournalError for an unknown run, BlockedPlan, LockHeld, ApplyStopped, and errors of the CRM.
+    A field that changed since, by a person or by a later run, is left alone and named in `result.left_out`; what an earlier
+    rollback took back already is no change. A saved rollback plan may be passed as approved: then it is a ceiling, and its
+    share of the records blocks no more. Raises JournalError for an unknown run, BlockedPlan, LockHeld, ApplyStopped, and
+    errors of the CRM.
     """
     if run.rollback_of is None or run.kind != "rollback":
         raise ValueError(f"run {run.run_id} does not say which run it rolls back")
@@ -73,27 +76,28 @@ def rollback(
         plan = _live_inverse(run.rollback_of, crms, journal, policy)
         if approved is not None:
             plan = restricted(plan, approved, policy)
-        return carry_out(plan, resolved, crms, journal, run, now, on_progress)
+        result = carry_out(plan, resolved, crms, journal, run, now, on_progress)
+        return replace(result, left_out=(*plan.holds, *plan.not_approved))
 
 
 def inverse_plan(
-    writes: Sequence[Intent],
+    writes: Sequence[Standing],
     current: Mapping[RecordKey, Values],
-    fields: Mapping[tuple[str, str], Sequence[Field]],
+    types: Mapping[tuple[str, str, str], FieldType],
     task_rows: Mapping[str, TaskRow],
     task_statuses: Mapping[str, TaskStatus],
 ) -> Plan:
-    """What takes the CRM back to where it was before these writes, given in the order in which they were made. Pure.
+    """What takes the CRM back to where it was before these writes. Pure.
 
-    `task_rows` and `task_statuses` hold the tasks among them, by key. What is back already is no change.
+    `types` holds the fields' types by (system, object, field), `task_rows` and `task_statuses` the tasks among them, by key.
+    What is back already is no change.
     """
-    types = {(*key, field.name): field.type for key, known in fields.items() for field in known}
     changes, tasks, holds = [], [], []
-    for first, last in _net(writes):
-        if first.object == TASKS:
-            step = _task_back(first, last, task_rows[first.record_id], task_statuses[first.record_id])
+    for one in writes:
+        if one.first.object == TASKS:
+            step = _task_back(one, task_rows[one.first.record_id], task_statuses[one.first.record_id])
         else:
-            step = _field_back(first, last, current, types[first.system, first.object, first.field])
+            step = _field_back(one, current, types[one.first.system, one.first.object, one.first.field])
         if isinstance(step, Change):
             changes.append(step)
         elif isinstance(step, TaskChange):
@@ -105,15 +109,22 @@ def inverse_plan(
 
 def _live_inverse(run_id: str, crms: Mapping[str, Crm], journal: Journal, policy: WritebackPolicy) -> Plan:
     chain = journal.chain(run_id)
-    writes = journal.written(chain)
-    unknown = sorted({intent.system for intent in writes} - crms.keys())
+    writes = standing(journal.writes_beside(chain), chain, journal.undoes())
+    firsts = [one.first for one in writes]
+    unknown = sorted({intent.system for intent in firsts} - crms.keys())
     if unknown:
         raise JournalError(f"run {run_id} wrote to {', '.join(unknown)}, which is not configured; add it to vendors.crms")
-    keys = [intent.key[:3] for intent in writes if intent.object != TASKS]
-    rows = {intent.record_id: journal.task(intent.record_id) for intent in writes if intent.object == TASKS}
+    values = [one for one in writes if one.first.object != TASKS]
+    rows = {intent.record_id: journal.task(intent.record_id) for intent in firsts if intent.object == TASKS}
     statuses = {key: crms[row.system].task_status(row.task_id) if row.task_id else None for key, row in rows.items()}
-    fields = {(system, object): crms[system].objects[object] for system, object, _ in keys}
-    plan = inverse_plan(writes, read_current(crms, keys), fields, rows, statuses)
+    fields: dict[tuple[str, str], dict[str, Field]] = {}
+    for one in values:
+        known = crms[one.first.system].objects.get(one.first.object, ())
+        named = fields.setdefault((one.first.system, one.first.object), {})
+        named[one.first.field] = field_of(known, one.first.field, one.first.before or one.last.after)
+    current = read_current(crms, [one.first.key[:3] for one in values], {key: list(named.values()) for key, named in fields.items()})
+    types = {(*key, name): field.type for key, named in fields.items() for name, field in named.items()}
+    plan = inverse_plan(writes, current, types, rows, statuses)
     counted = Plan(
         plan.changes, plan.tasks, plan.holds, kind="rollback", rollback_of=run_id, records=_records(chain, journal)
     )
@@ -130,28 +141,31 @@ def _records(chain: Sequence[str], journal: Journal) -> tuple[tuple[str, int], .
     return tuple(sorted(counts.items()))
 
 
-def _net(writes: Sequence[Intent]) -> list[tuple[Intent, Intent]]:
-    """For each field the first and the last write: from where to where the runs took it."""
-    ordered = sorted(writes, key=lambda intent: (*intent.key, intent.intent_id))
-    groups = [list(group) for _, group in groupby(ordered, key=lambda intent: intent.key)]
-    return [(group[0], group[-1]) for group in groups]
-
-
-def _field_back(first: Intent, last: Intent, current: Mapping[RecordKey, Values], type: str) -> Change | Hold | None:
+def _field_back(one: Standing, current: Mapping[RecordKey, Values], type: FieldType) -> Change | Hold | None:
+    first, last = one.first, one.last
     live = current.get(first.key[:3])
     if live is None:
-        return Hold(*first.key, last.after, first.before, "the record no longer exists in the CRM")
+        return Hold(*first.key, last.after, first.before, GONE)
     value = live[first.field]
     if same(type, value, first.before):
         return None
+    if one.since is not None:
+        return Hold(*first.key, value, first.before, _later(one.since))
     if not same(type, value, last.after):
         return Hold(*first.key, value, first.before, f"it changed since: it is {value!r}, and the run wrote {last.after!r}")
     return Change(*first.key, value, first.before)
 
 
-def _task_back(first: Intent, last: Intent, row: TaskRow, status: TaskStatus) -> TaskChange | Hold | None:
+def _later(run_id: str) -> str:
+    return f"a later run wrote it: {run_id}; roll that one back first"
+
+
+def _task_back(one: Standing, row: TaskRow, status: TaskStatus) -> TaskChange | Hold | None:
+    first, last = one.first, one.last
     if status == first.before:
         return None
+    if one.since is not None:
+        return Hold(row.system, row.object, row.account_id, "task", status, first.before, _later(one.since))
     if status is None or status != last.after:
         reason = f"the task changed since: it is {status or 'deleted'}, and the run left it {last.after or 'deleted'}"
         return Hold(row.system, row.object, row.account_id, "task", status, first.before, reason)

@@ -64,6 +64,22 @@ class NoPackage(Exception):
     """A package was asked of a CRM that takes none."""
 
 
+def create_all(crms: Mapping[str, Crm]) -> list[str]:
+    """Creates and repairs in every CRM what it can, and names what it left out: to be done by hand, or refused by the CRM."""
+    left = []
+    for crm in crms.values():
+        try:
+            create(crm)
+        except FieldsMissing as error:
+            left.append(str(error))
+    return left
+
+
+def by_hand(crms: Mapping[str, Crm]) -> list[str]:
+    """What neither a package nor `create` brings in order, one sentence each."""
+    return [f"{slug}: {one}" for slug, crm in crms.items() for found in missing(crm).values() for one in found if not one.repairable]
+
+
 def create(crm: Crm) -> dict[str, list[Field]]:
     """Creates and repairs what it can, and returns those fields, by object. Run again after an error, it does the rest.
 

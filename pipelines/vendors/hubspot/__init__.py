@@ -21,6 +21,8 @@ CARD = Card(
         Setting("hubspot", "payment_terms_property", "text", "payment_terms", "Deal property with the agreed payment terms."),
         Setting("hubspot", "contract_start_property", "text", "contract_start_date", "Deal property with the start of the contract."),
         Setting("hubspot", "contract_end_property", "text", "contract_end_date", "Deal property with the end of the contract."),
+        Setting("hubspot", "task_owner_id", "text", "",
+                "Id of the owner who gets the tasks of companies without an active owner; empty: nobody."),
         Setting("hubspot", "index_lag_seconds", "integer", 600,
                 "How far a night reads back before the last one, because search lists changes late."),
     ),

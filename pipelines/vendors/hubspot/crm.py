@@ -23,20 +23,19 @@ from pipelines.vendors.crm_types import (
     Deviation,
     Field,
     FieldsMissing,
+    FoundTask,
     Outcome,
     OutcomeUnknown,
     RecordUpdate,
     TaskRequest,
     canonical,
-    task_marker,
+    field_of,
 )
-from pipelines.vendors.hubspot import VERSION
+from pipelines.vendors.hubspot import VERSION, crm_tasks
 from pipelines.vendors.hubspot import crm_properties as properties
 from pipelines.vendors.hubspot.crm_properties import GROUP, PREFIX, SETUP
 
 BATCH_SIZE = 100  # inputs of one batch call (not in the specification; what public clients keep to)
-ASSOCIATION_PAGE = 500
-MAX_ASSOCIATION_PAGES = 100
 TASK_TO_COMPANY = 192  # HubSpot's own association type from a task to a company
 # A request that is wrong in itself is refused before anything is written. 401, 403, 423, 429 and 477 say nothing about
 # the records and are raised as they are.
@@ -62,7 +61,7 @@ class HubSpotCrm:
 
         A merged record's id answers with the survivor, whose id is another: it counts as absent.
         """
-        wanted = _fields(self.objects[object], fields)
+        wanted = [field_of(self.objects.get(object, ()), name) for name in fields]
         found: dict[str, dict[str, str | None]] = {}
         for start in range(0, len(ids), BATCH_SIZE):
             batch = ids[start : start + BATCH_SIZE]
@@ -78,13 +77,12 @@ class HubSpotCrm:
         here. A rejection names the fields that HubSpot named. Raises BatchRefused, OutcomeUnknown or FieldsMissing;
         ValueError for a batch that HubSpot would refuse in any case (too many inputs, one record twice).
         """
-        fields = {field.name: field for field in self.objects[object]}
         ids = [update.record_id for update in updates]
         if not ids or len(ids) > BATCH_SIZE or len(set(ids)) != len(ids):
             raise ValueError(f"hubspot {object}: a batch holds 1 to {BATCH_SIZE} different records, not {len(ids)}: {ids}")
         inputs, unfit = [], []
         for update in updates:
-            values, bad = _written(fields, update)
+            values, bad = _written(self.objects.get(object, ()), update)
             if bad:
                 message = "; ".join(bad.values())
                 unfit.append(Outcome(update.record_id, "rejected", message, frozenset(bad)))
@@ -147,16 +145,9 @@ class HubSpotCrm:
         """{name: definition} of the object's properties."""
         return {found["name"]: found for found in self._api.get(f"/crm/properties/{VERSION}/{object}").json["results"]}
 
-    def find_task(self, account_id: str, key: str) -> str | None:
-        """Id of the company's task whose body holds the key's marker, or None.
-
-        Goes by association and not by search, whose index lags behind a creation by seconds.
-        """
-        for ids in self._task_ids(account_id):
-            for result in self._read_batch("tasks", ids, ["hs_task_body"]):
-                if task_marker(key) in (result["properties"].get("hs_task_body") or ""):
-                    return str(result["id"])
-        return None
+    def find_tasks(self, account_ids: Sequence[str]) -> dict[str, list[FoundTask]]:
+        """See `crm_tasks.find`."""
+        return crm_tasks.find(self._api, account_ids)
 
     def create_task(self, request: TaskRequest) -> str:
         """Creates the task with its association in one call, so that a cut connection leaves both or neither."""
@@ -211,24 +202,6 @@ class HubSpotCrm:
                 self._api.patch(_objects("tasks", task_id), json={"properties": {"hs_task_status": status}})
         except ApiError as error:
             raise _refusal(error) from error
-
-    def _task_ids(self, account_id: str) -> Iterator[list[str]]:
-        path, after = _objects("companies", f"{account_id}/associations/tasks"), None
-        for _ in range(MAX_ASSOCIATION_PAGES):
-            params = {"limit": str(ASSOCIATION_PAGE)} | ({"after": after} if after else {})
-            try:
-                answer = self._api.get(path, params=params).json
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                return  # the company is gone, and with it the way to its tasks
-            # One entry for each association label: the same task can be listed twice.
-            ids = list(dict.fromkeys(str(result["toObjectId"]) for result in answer["results"]))
-            yield from (ids[start : start + BATCH_SIZE] for start in range(0, len(ids), BATCH_SIZE))
-            after = answer.get("paging", {}).get("next", {}).get("after")
-            if after is None:
-                return
-        raise ValueError(f"hubspot: company {account_id} has more than {MAX_ASSOCIATION_PAGES} pages of tasks; archive some")
 
     def _read_batch(self, object: str, ids: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
         # The schema requires propertiesWithHistory (hubspot-api-client, BatchReadInputSimplePublicObjectId).
@@ -312,23 +285,19 @@ def _objects(object: str, rest: str = "") -> str:
     return f"/crm/objects/{VERSION}/{object}" + (f"/{rest}" if rest else "")
 
 
-def _fields(known: Sequence[Field], names: Sequence[str]) -> list[Field]:
-    by_name = {field.name: field for field in known}
-    return [by_name[name] for name in names]
-
-
 def _values(fields: Sequence[Field], properties: Mapping[str, str | None]) -> dict[str, str | None]:
     return {field.name: _canonical(field, properties.get(PREFIX + field.name)) for field in fields}
 
 
-def _written(fields: Mapping[str, Field], update: RecordUpdate) -> tuple[dict[str, str], dict[str, str]]:
+def _written(fields: Sequence[Field], update: RecordUpdate) -> tuple[dict[str, str], dict[str, str]]:
     """The properties to send, and the fields whose values are not of their type, with what is wrong."""
     values, bad = {}, {}
     for name, text in update.values.items():
+        field = field_of(fields, name, text)
         try:
-            values[PREFIX + name] = "" if text is None else canonical(fields[name].type, text)
+            values[PREFIX + name] = "" if text is None else canonical(field.type, text)
         except ValueError as error:
-            bad[name] = f"{fields[name].label}: {error}"
+            bad[name] = f"{field.label}: {error}"
     return values, bad
 
 

@@ -30,6 +30,8 @@ CARD = Card(
         Setting("salesforce", "username", "text", "", "The user that a JWT signs in as; only for jwt_bearer."),
         Setting("salesforce", "login_url", "text", "https://login.salesforce.com",
                 "Audience of the JWT; https://test.salesforce.com for a Salesforce sandbox. Only for jwt_bearer."),
+        Setting("salesforce", "task_owner_id", "text", "",
+                "Id of the user who gets the tasks of accounts without an active owner; empty: the user that signs in."),
         Setting("salesforce", "bulk_threshold", "integer", 50000,
                 "An object with more changed records than this is read by Bulk API 2.0 instead of page by page."),
         Setting("salesforce", "overlap_seconds", "integer", 120,

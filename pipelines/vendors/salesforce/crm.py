@@ -22,14 +22,16 @@ from pipelines.vendors.crm_types import (
     Deviation,
     Field,
     FieldsMissing,
+    FoundTask,
     Outcome,
     OutcomeUnknown,
     RecordUpdate,
     TaskRequest,
     canonical,
-    task_marker,
+    field_of,
 )
 from pipelines.vendors.salesforce import crm_metadata as metadata
+from pipelines.vendors.salesforce import crm_tasks
 from pipelines.vendors.salesforce.crm_answers import DATA, UNKNOWN_FIELD, blamed, codes, is_id, message, no_column, query, quoted
 from pipelines.vendors.salesforce.crm_setup import FieldSetup
 
@@ -85,7 +87,7 @@ class SalesforceCrm:
         IsDeleted tells. Source: resources-composite-sobjects-collections-retrieve-post.
         """
         sobject = metadata.SOBJECTS[object]
-        wanted = _fields(self.objects[object], fields)
+        wanted = [field_of(self.objects.get(object, ()), name) for name in fields]
         asked = {id[:15]: id for id in ids if is_id(sobject, id)}
         found: dict[str, dict[str, str | None]] = {}
         short = list(asked)
@@ -106,11 +108,12 @@ class SalesforceCrm:
         ids = [update.record_id for update in updates]
         if not ids or len(ids) > BATCH_SIZE or len({id[:15] for id in ids}) != len(ids):
             raise ValueError(f"salesforce {object}: a batch holds 1 to {BATCH_SIZE} different records, not {len(ids)}: {ids}")
-        names = {metadata.api_name(field): field.name for field in self.objects[object]}
+        fields = self.objects.get(object, ())
+        names = {metadata.api_name(field): field.name for field in fields}
         outcomes: dict[str, Outcome] = {}
         records: dict[str, dict[str, Any]] = {}
         for update in updates:
-            record, bad = _record(object, self.objects[object], update)
+            record, bad = _record(object, fields, update)
             if bad is None:
                 records[update.record_id] = record
             else:
@@ -139,18 +142,9 @@ class SalesforceCrm:
         """The same fields as files ({path: text}) that an administrator deploys instead; see `FieldSetup.definitions`."""
         return metadata.package(self._setup.definitions(fields))
 
-    def find_task(self, account_id: str, key: str) -> str | None:
-        """Id of the account's task whose comments hold the key's marker, or None; closed and archived ones count.
-
-        Comments are a long text, by which Salesforce cannot filter: they are read and compared.
-        """
-        if not is_id("Account", account_id):
-            return None
-        for task in query(self._api, f"{DATA}/queryAll", "SELECT Id, Description FROM Task WHERE "
-                                f"WhatId = {quoted(account_id)} AND IsDeleted = false"):
-            if task_marker(key) in (task["Description"] or ""):
-                return str(task["Id"])
-        return None
+    def find_tasks(self, account_ids: Sequence[str]) -> dict[str, list[FoundTask]]:
+        """See `crm_tasks.find`."""
+        return crm_tasks.find(self._api, account_ids)
 
     def create_task(self, request: TaskRequest) -> str:
         """Creates the task of the account's owner; where the owner is no user, it belongs to the user that signs in.
@@ -284,11 +278,6 @@ def _saved(id: str | None, item: Any) -> _Saved:
     return _Saved(id or str(said))
 
 
-def _fields(known: Sequence[Field], names: Sequence[str]) -> list[Field]:
-    by_name = {field.name: field for field in known}
-    return [by_name[name] for name in names]
-
-
 def _task(text: str) -> str:
     if not is_id("Task", text):
         raise ValueError(f"salesforce: {text!r} is no id of a task")
@@ -302,11 +291,12 @@ def _record(object: str, known: Sequence[Field], update: RecordUpdate) -> tuple[
         return {}, Outcome(update.record_id, "rejected", f"{update.record_id!r} is no id of an {sobject}", frozenset(update.values))
     values: dict[str, Any] = {}
     bad: dict[str, str] = {}
-    for field in _fields(known, list(update.values)):
+    for name, text in update.values.items():
+        field = field_of(known, name, text)
         try:
-            values[metadata.api_name(field)] = _value(field, update.values[field.name])
+            values[metadata.api_name(field)] = _value(field, text)
         except ValueError as error:
-            bad[field.name] = str(error)
+            bad[name] = str(error)
     if bad:
         return {}, Outcome(update.record_id, "rejected", "; ".join(bad.values()), frozenset(bad))
     return {"attributes": {"type": sobject}, "id": update.record_id, **values}, None

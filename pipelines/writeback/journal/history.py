@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -41,12 +42,29 @@ def _resumed(connection: sa.Connection) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _undone(connection: sa.Connection) -> dict[str, frozenset[str]]:
-    """For each rollback of a writing run, the runs that it undoes. The rollback of a rollback is a write like any."""
-    kinds = dict(connection.execute(sa.select(runs.c.run_id, runs.c.kind)).tuples().all())
+def undoes(connection: sa.Connection) -> dict[str, frozenset[str]]:
+    """For each rollback, the runs that it undoes."""
     earlier = _resumed(connection)
     found = connection.execute(sa.select(runs.c.run_id, runs.c.rollback_of).where(runs.c.rollback_of.is_not(None)))
-    return {run: frozenset(_reach(of, earlier)) for run, of in found if kinds.get(of) != "rollback"}
+    return {run: frozenset(_reach(of, earlier)) for run, of in found}
+
+
+def written() -> sa.Select[Any]:
+    """Every write that was made, oldest first."""
+    return sa.select(intents).join(outcomes).where(outcomes.c.outcome == "written").order_by(intents.c.intent_id)
+
+
+def written_beside(run_ids: Iterable[str]) -> sa.Select[Any]:
+    """Every write of the fields that these runs meant to write, by whichever run, oldest first."""
+    names = ("system", "object", "record_id", "field")
+    touched = sa.select(*(intents.c[name] for name in names)).where(intents.c.run_id.in_(list(run_ids))).distinct().subquery()
+    return written().join(touched, sa.and_(*(touched.c[name] == intents.c[name] for name in names)))
+
+
+def _undone(connection: sa.Connection) -> dict[str, frozenset[str]]:
+    """For each rollback of a writing run, the runs that it undoes. The rollback of a rollback is a write like any."""
+    found = undoes(connection)
+    return {run: undone for run, undone in found.items() if not undone & found.keys()}
 
 
 def _reach(run_id: str, earlier: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

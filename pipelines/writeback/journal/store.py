@@ -204,10 +204,31 @@ class Journal:
 
     def written(self, run_ids: Iterable[str]) -> list[Intent]:
         """What these runs wrote, in the order in which they wrote it."""
-        written = sa.select(intents).join(outcomes).where(outcomes.c.outcome == "written")
-        query = written.where(intents.c.run_id.in_(list(run_ids))).order_by(intents.c.intent_id)
+        return self._intents(history.written().where(intents.c.run_id.in_(list(run_ids))))
+
+    def writes_beside(self, run_ids: Iterable[str]) -> list[Intent]:
+        """Every write of the fields that these runs wrote, by whichever run, oldest first."""
+        return self._intents(history.written_beside(run_ids))
+
+    def writes_to(self, system: str, object: str, field: str) -> list[Intent]:
+        """Every write of this field of any record, oldest first."""
+        mine = (intents.c.system == system, intents.c.object == object, intents.c.field == field)
+        return self._intents(history.written().where(*mine))
+
+    def _intents(self, query: sa.Select[Any]) -> list[Intent]:
         with self._engine.connect() as connection:
             return [intent_of(row) for row in connection.execute(query)]
+
+    def written_objects(self, system: str) -> list[str]:
+        """The CRM's objects that some run meant to write, tasks aside."""
+        query = sa.select(intents.c.object).distinct().where(intents.c.system == system, intents.c.object != TASKS)
+        with self._engine.connect() as connection:
+            return sorted(connection.execute(query).scalars())
+
+    def undoes(self) -> dict[str, frozenset[str]]:
+        """For each rollback, the runs that it undoes."""
+        with self._engine.connect() as connection:
+            return history.undoes(connection)
 
     def last_written(self, system: str, object: str) -> dict[tuple[str, str], str | None]:
         """The value that Crossfoot wrote last, by (record id, field). A rolled back write counts as never made."""
@@ -229,6 +250,18 @@ class Journal:
         if row is None:
             raise JournalError(f"task {key} is not in the journal")
         return task_of(row)
+
+    def knows_task(self, key: str) -> bool:
+        """Whether a task with this key was ever opened or meant to be."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(tasks.c.key).where(tasks.c.key == key)).first() is not None
+
+    def adopt_task(self, task: TaskChange, now: datetime) -> None:
+        """Enters a task that the CRM has and this journal does not know, or had closed: its episode goes on."""
+        with self._transaction("adopt task") as connection:
+            put_task(connection, task, now)
+            mine = sa.update(tasks).where(tasks.c.key == task.key)
+            connection.execute(mine.values(task_id=task.task_id, state="open"))
 
     def end_episode(self, key: str, now: datetime) -> None:
         """Records that the episode is over, where a person has dealt with the task in the CRM already."""

@@ -10,6 +10,7 @@ final as (
         first_name,
         -- Whoever left still owns old records: the name stays, and says so.
         case when not active then trim(coalesce(last_name, '') || ' (deactivated)') else last_name end as last_name,
+        active as is_active,
         null as url,
         _problem as problem
     from users
