@@ -250,14 +250,27 @@ def schedule(
 
 @app.command()
 def status() -> None:
-    """Show the last night and the last runs that wrote."""
+    """Show the last night, the last runs that wrote, and which run holds the journal's lock."""
     from pipelines import outcome
-    from pipelines.writeback.recent import recent_runs
+    from pipelines.writeback.recent import recent
 
     loaded = chosen.settings
-    last = outcome.load(loaded)
-    runs = recent_runs(loaded.journal_url)
-    _print({"last_night": last, "runs": runs}, show.status(last, runs))
+    last, found = outcome.load(loaded), recent(loaded)
+    held = found.lease.document() if found.lease else None
+    _print({"last_night": last, "runs": found.runs, "lock": held}, show.status(last, found.runs, found.lease))
+
+
+@app.command()
+def unlock(
+    by: Annotated[str, typer.Option("--by", help="Who frees it; kept in the journal.")],
+    why: Annotated[str, typer.Option("--why", help="Why; kept beside the name.")] = "",
+) -> None:
+    """Free the journal's lock, whoever holds it; a run that still lives stops before its next write."""
+    from flows.when import now
+    from pipelines import night as steps
+
+    freed = steps.unlock(chosen.settings, by, why, now())
+    _print({"freed": freed.document() if freed else None}, show.freed(freed, by))
 
 
 @app.command()

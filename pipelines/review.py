@@ -121,7 +121,7 @@ def export(settings: Settings, path: Path) -> Exported:
 
     What a person has answered since the models were built is left out. Raises WrongAnswers where there are no models yet.
     """
-    with _journal(settings) as journal:
+    with _journal(settings, reading=True) as journal:
         standing = _standing(journal.decisions())
     answered = {pair for pair in standing} | {_record(pair) for pair, one in standing.items() if one.verdict == "same"}
     with _models(settings) as connection:
@@ -237,7 +237,7 @@ def revoke(settings: Settings, decision_id: str, by: str, now: datetime) -> Deci
 
 def decisions(settings: Settings) -> list[dict[str, Any]]:
     """All decisions, oldest first, as dicts with who took them back and when."""
-    with _journal(settings) as journal:
+    with _journal(settings, reading=True) as journal:
         takers = journal.revokers()
         return [vars(one) | {"revoked_by": takers.get(one.id)} for one in journal.decisions()]
 
@@ -443,8 +443,8 @@ def _models(settings: Settings) -> Iterator[Any]:
 
 
 @contextmanager
-def _journal(settings: Settings) -> Iterator[Journal]:
+def _journal(settings: Settings, *, reading: bool = False) -> Iterator[Journal]:
     from pipelines import night
 
-    with night.open_journal(settings) as journal:
+    with night.open_journal(settings, reading=reading) as journal:
         yield journal

@@ -85,7 +85,7 @@ GENERAL: tuple[Setting, ...] = (
     Setting("network", "timeout_seconds", "count", 60, "How long one call may take."),
     Setting("network", "attempts", "count", 6, "How often a call that may be repeated is tried."),
     Setting("network", "retry_base_seconds", "decimal", Decimal("1"), "First wait before a repeated call; doubles each time."),
-    Setting("journal", "url", "text", "", "SQLAlchemy URL of the journal. Empty: SQLite in the data folder."),
+    Setting("journal", "url", "text", "", "Database of the journal: postgresql://user@host/name. Empty: a file in the data folder."),
     Setting("mail", "to", "addresses", (), "Who gets the report after each night. Empty: nothing is sent."),
     Setting("mail", "from", "address", "", "Address that it comes from."),
     Setting("mail", "host", "text", "", "Mail server (SMTP)."),
@@ -134,8 +134,8 @@ class Settings:
         return self.data_dir / "warehouse.duckdb"
 
     @property
-    def journal_url(self) -> str:
-        return self.get("journal", "url") or f"sqlite:///{self.data_dir / 'journal.sqlite'}"
+    def journal(self) -> str | Path:  # the URL of a database, which may hold a password, or a file
+        return self.get("journal", "url") or self.data_dir / "journal.sqlite"
 
 
 def declared(cards: Mapping[str, Card]) -> list[Setting]:

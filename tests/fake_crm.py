@@ -189,7 +189,7 @@ class Stage:
         return self.time
 
     def holder(self, run_id: str) -> Holder:
-        return Holder(run_id, pid=1000 + self.starts, host="here", process=f"process {self.starts}")
+        return Holder(run_id, pid=1000 + self.starts, host="here")
 
     def run(self, run_id: str, kind: str = "nightly", as_of: date = NIGHT, rollback_of: str | None = None) -> Run:
         return Run(run_id, kind, as_of, START, rollback_of=rollback_of)

@@ -85,7 +85,7 @@ class Process:
         return self.time
 
     def holder(self, run_id: str) -> Holder:
-        return Holder(run_id, pid=1000 + self.starts, host="here", process=f"process {self.starts}")
+        return Holder(run_id, pid=1000 + self.starts, host="here")
 
     def night(self, run_id: str, desired: list[DesiredRecord]) -> None:
         plan = prepare_plan(desired, self.crms, self.journal, FREE, as_of=NIGHT, holder=self.holder(run_id), now=self.now)

@@ -69,7 +69,7 @@ def apply_plan(
 ) -> ApplyResult:
     """Writes a plan that was computed a moment ago (`live_plan`, `prepare_plan`).
 
-    Raises BlockedPlan (nothing is written), LockHeld, ApplyStopped, and errors of the CRM. `now` gives the time for the
+    Raises BlockedPlan (nothing is written), LockHeld, LockLost, ApplyStopped, and errors of the CRM. `now` gives the time for the
     journal's stamps.
     """
     with running(journal, run, now, holder):
@@ -224,6 +224,7 @@ class _Session:
             group = self._takeable(crm, object, waiting.pop())
             if not group:
                 continue
+            self._journal.keep_lock()
             try:
                 outcomes = crm.update(object, [record.update() for record in group])
             except BatchRefused as refused:
@@ -282,6 +283,7 @@ class _Session:
 
     def _call_for_task(self, crm: Crm, task: TaskChange, intent: Intent) -> Settled:
         while True:  # ends by MAX_TRIES
+            self._journal.keep_lock()
             try:
                 return Settled(intent, "written", task_id=_carry_out_task(crm, task))
             except BatchRefused as refused:

@@ -104,8 +104,24 @@ lock = sa.Table(
     sa.Column("holder", sa.String(64), nullable=False),
     sa.Column("pid", sa.BigInteger, nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
-    sa.Column("process", sa.String(64), nullable=False),
+    sa.Column("process", sa.String(64), nullable=False),  # the holder's token
     sa.Column("since", sa.String(32), nullable=False),
+    # Columns that a journal of an earlier version gets when it is opened; they may be empty.
+    sa.Column("machine", sa.String(128)),
+    sa.Column("born", sa.String(32)),
+    sa.Column("renewed_at", sa.BigInteger),  # milliseconds by the database's own clock
+)
+unlocks = sa.Table(
+    "unlocks",
+    metadata,
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("since", sa.String(32), nullable=False),
+    sa.Column("freed_by", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("freed_at", sa.String(32), nullable=False),
 )
 
 
