@@ -16,6 +16,7 @@ from pipelines.writeback.journal.tables import metadata
 from pipelines.writeback.journal_file import HOLDS, reading_uri, trouble
 from pipelines.writeback.lease import MILLISECONDS
 
+ADVICE = "write it like postgresql://user@host:5432/name, or leave it empty for a file in the data folder"
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 # Parameters of libpq, where the URL does not set them: a server that vanished is noticed within half a minute.
 POSTGRESQL = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "crossfoot"}
@@ -27,6 +28,7 @@ REFUSALS = {
     "connection slots": "end what does not need its connection, or raise max_connections of the server",
     "permission denied": "grant the user of [journal] url the right to create and to change tables there",
 }
+BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another process
 _preparing = threading.Lock()
 
 
@@ -78,18 +80,20 @@ def _address(place: str | Path) -> sa.URL:
         return sa.URL.create("sqlite", database=str(place))
     try:
         address = sa.make_url(place)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError(["[journal] url is no address of a database; write it like postgresql://user@host:5432/crossfoot, or "
-                                  "leave it empty for a file in the data folder"]) from None
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigurationError([f"[journal] url is no address of a database; {ADVICE}"]) from None
     driver = DRIVERS.get(address.drivername.partition("+")[0])
     if driver is None:
-        raise ConfigurationError([f"[journal] url begins with {address.drivername!r}; the journal can be in postgresql:// or sqlite://"])
-    return address if "+" in address.drivername else address.set(drivername=driver)
+        raise ConfigurationError([f"[journal] url begins with {address.drivername!r}, which the journal cannot be in; {ADVICE}"])
+    if "@" in (address.host or ""):
+        raise ConfigurationError(["[journal] url has an @ in its password; write it as %40"])
+    if driver == "sqlite" and (not address.database or address.database == ":memory:" or "?" in place):
+        raise ConfigurationError([f"[journal] url names no file, or one with a question mark in its name; {ADVICE}"])
+    return address.set(drivername=driver)
 
 
 def _file(address: sa.URL) -> Path | None:
-    in_a_file = address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
-    return Path(str(address.database)) if in_a_file else None
+    return Path(str(address.database)) if address.get_backend_name() == "sqlite" else None
 
 
 def _make_private(path: Path) -> None:
@@ -112,8 +116,6 @@ def _engine(address: sa.URL, path: Path | None = None) -> sa.Engine:
     except ModuleNotFoundError as error:
         raise ConfigurationError([f"[journal] url names a {address.get_backend_name()} database, whose driver {error.name} is not "
                                   "installed; `pip install 'crossfoot[postgres]'` brings it"]) from None
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
-        raise ConfigurationError([f"[journal] url begins with {address.drivername!r}, which is unknown; write postgresql://"]) from None
 
     @sa.event.listens_for(engine, "handle_error")
     def tell(context: Any) -> None:
@@ -127,7 +129,7 @@ def _engine(address: sa.URL, path: Path | None = None) -> sa.Engine:
 
 def _server_trouble(address: sa.URL, error: BaseException) -> str:
     """What a server said, as a sentence with its remedy and without the password."""
-    where = address.set(drivername=address.get_backend_name()).render_as_string(hide_password=True)
+    where = address.set(drivername=address.get_backend_name(), query={}).render_as_string(hide_password=True)
     said = " ".join(str(error).split())
     remedy = next((remedy for words, remedy in REFUSALS.items() if words in said),
                   "see that the server runs and that [journal] url names it, and run again")
@@ -168,6 +170,6 @@ def _lacking(engine: sa.Engine) -> list[sa.Column[Any]]:
 
 def _write_safely(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
