@@ -119,8 +119,9 @@ def _engine(address: sa.URL, path: Path | None = None) -> sa.Engine:
 
     @sa.event.listens_for(engine, "handle_error")
     def tell(context: Any) -> None:
-        # A key that is taken is an answer that the journal waits for; all else is trouble.
-        if not isinstance(context.sqlalchemy_exception, sa.exc.IntegrityError):
+        # A key that is taken is an answer that the journal waits for, and a connection that was cut while it was idle is made
+        # again; all else is trouble.
+        if not context.is_pre_ping and not isinstance(context.sqlalchemy_exception, sa.exc.IntegrityError):
             error = context.original_exception
             raise JournalUnavailable(trouble(path, error) if path else _server_trouble(address, error)) from None
 
@@ -129,7 +130,8 @@ def _engine(address: sa.URL, path: Path | None = None) -> sa.Engine:
 
 def _server_trouble(address: sa.URL, error: BaseException) -> str:
     """What a server said, as a sentence with its remedy and without the password."""
-    where = address.set(drivername=address.get_backend_name(), query={}).render_as_string(hide_password=True)
+    query = {name: value for name, value in address.query.items() if "password" not in name}
+    where = address.set(drivername=address.get_backend_name(), query=query).render_as_string(hide_password=True)
     said = " ".join(str(error).split())
     remedy = next((remedy for words, remedy in REFUSALS.items() if words in said),
                   "see that the server runs and that [journal] url names it, and run again")
