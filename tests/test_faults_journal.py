@@ -254,7 +254,7 @@ def test_operations_05_a_url_that_names_no_database_is_wrong_configuration(url, 
 
 
 def test_operations_05_a_server_that_is_not_there_is_a_sentence_without_password():
-    told = r"the journal in postgresql://me:\*\*\*@127.0.0.1:1/name cannot be used .*refused"
+    told = r"the journal in postgresql://me:\*\*\*@127.0.0.1:1/name.connect_timeout=2 cannot be used .*refused"
     with pytest.raises(JournalUnavailable, match=told) as refused:
         Journal(f"postgresql://me:{PASSWORD}@127.0.0.1:1/name?connect_timeout=2")
     assert PASSWORD not in "".join(traceback.format_exception(refused.value))

@@ -20,7 +20,8 @@ from pipelines.writeback.journal.rows import decision_of, follow_task, insert_ou
 from pipelines.writeback.journal.tables import as_text, decisions, intents, outcomes, plans, revocations, runs, tasks
 from pipelines.writeback.journal.tokens import TokenStore
 from pipelines.writeback.lease import Lease, process_alive
-from pipelines.writeback.plan import FieldKey, Plan, TaskChange, plan_document, plan_from_document
+from pipelines.writeback.plan import FieldKey, Plan, TaskChange
+from pipelines.writeback.plan_files import plan_document, plan_from_document
 
 WRITING = ("nightly", "apply")  # kinds of runs that write a plan; a rollback undoes them, a "plan" run writes nothing
 UNFINISHED = ("started", "interrupted", "failed")
