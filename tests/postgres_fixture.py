@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -82,7 +84,7 @@ def running_postgres() -> Iterator[Server]:
         port = _free_port()
         with (folder / "log").open("wb") as log:
             command = [binaries / "postgres", "-D", data, "-p", str(port), *(part for one in OPTIONS for part in ("-c", one))]
-            process = subprocess.Popen(command, stderr=log, **as_user)
+            process = subprocess.Popen(command, stderr=log, preexec_fn=_end_with_us, **as_user)
         server = Server(port)
         try:
             _wait(server, process, folder / "log")
@@ -93,6 +95,12 @@ def running_postgres() -> Iterator[Server]:
             process.wait(DEADLINE_SECONDS)
     finally:
         shutil.rmtree(folder)
+
+
+def _end_with_us() -> None:
+    """A server outlives no test that is killed: it is told, at once, when its parent ends (prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
 
 def _is_known(user: str) -> bool:

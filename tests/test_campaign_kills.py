@@ -18,7 +18,7 @@ from postgres_fixture import running_postgres
 from sandbox_fixture import TOKEN, Portal, running_sandbox
 from test_apply_killed import small_world, wishes
 
-from pipelines.http import Api, Bearer, Response
+from pipelines.http import Api, Bearer, Response, RetryPolicy
 from pipelines.oauth import ClientCredentials
 from pipelines.vendors.crm_types import Crm
 from pipelines.vendors.hubspot.crm import HubSpotCrm
@@ -73,7 +73,7 @@ class Salesforce:
     def __init__(self, url: str):
         base = f"{url}/salesforce"
         auth = ClientCredentials(base, "services/oauth2/token", vendor="salesforce", client_id="sandbox-client",
-                                 client_secret="sandbox-secret", basic=False)
+                                 client_secret="sandbox-secret", retry=RetryPolicy(), basic=False)
         self.api, self.seen = Dying(base, vendor="salesforce", auth=auth), Api(base, vendor="salesforce", auth=auth)
 
     def _rows(self, soql: str) -> list[dict[str, Any]]:

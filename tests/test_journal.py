@@ -63,6 +63,15 @@ def test_an_intent_without_outcome_is_unresolved_until_it_is_settled(journal):
     assert journal.unresolved() == []
 
 
+def test_text_that_no_database_takes_stops_no_run(journal):
+    journal.start_run(run("one"), START)
+    (intent,) = journal.add_intents("one", [(KEY, "was \0", "3")], START)
+    journal.settle([Settled(intent, "rejected", "half \ud83d of a \0 pair; DROP TABLE 'lock' \u202e")], START)
+    journal.finish_run("one", "partial", START, "\0")
+    (row,) = journal.rows_for_warehouse().writes
+    assert (row["before"], row["message"]) == ("was \u2400", "half \ufffd\ufffd\ufffd of a \u2400 pair; DROP TABLE 'lock' \u202e")
+
+
 def test_an_outcome_is_given_once(journal):
     journal.start_run(run("one"), START)
     write(journal, "one", "3")

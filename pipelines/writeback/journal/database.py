@@ -110,7 +110,10 @@ def _engine(address: sa.URL, path: Path | None = None) -> sa.Engine:
     """An engine that shows no parameters and turns each trouble into JournalUnavailable."""
     options: dict[str, Any] = {}
     if address.get_backend_name() == "postgresql":
-        options = {"pool_pre_ping": True, "connect_args": {name: value for name, value in POSTGRESQL.items() if name not in address.query}}
+        # The lock is for READ COMMITTED, whatever the server's default is; statements that a server prepares are lost behind
+        # a pooler.
+        given = {name: value for name, value in POSTGRESQL.items() if name not in address.query} | {"prepare_threshold": None}
+        options = {"pool_pre_ping": True, "isolation_level": "READ COMMITTED", "connect_args": given}
     try:
         engine = sa.create_engine(address, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
