@@ -65,10 +65,10 @@ def test_a_held_lock_names_its_holder_and_both_ways_out(journal):
 
 
 def test_two_containers_with_one_name_and_one_pid_do_not_both_hold_it(journal):
-    """Everything that a container sees of itself is the same, but for the namespace or the machine that it runs in."""
+    """All that tells them apart is the namespace, or the machine, that they run in, and when they began."""
     left_by(journal, ELSEWHERE)
     for machine in ("boot-1 pid:[2]", "boot-2 pid:[1]", ""):
-        twin = dataclasses.replace(ELSEWHERE, run_id="two", machine=machine, token="of the twin")
+        twin = dataclasses.replace(ELSEWHERE, run_id="two", machine=machine, born="8", token="of the twin")
         with pytest.raises(LockHeld, match="run one"), journal.locked(twin, START):
             pass
 
