@@ -92,7 +92,7 @@ def test_a_night_that_is_killed_goes_on_and_is_rolled_back(url):
     night(at, "told")
     moments = list(at.crm.switch.moments)
     back(at, "told", "untold")
-    for number in range(3, len(moments), 7):
+    for number in range(3, len(moments), 11):
         at.restart(kill_at=number)
         with pytest.raises(Killed):
             night(at, f"{number}-one")
