@@ -32,7 +32,7 @@ lint: setup
 	@$(BIN)/ruff check --quiet .
 
 lock: setup
-	@$(BIN)/uv pip compile --quiet pyproject.toml --group test --universal --python-version 3.11 --no-strip-extras \
+	@$(BIN)/uv pip compile --quiet pyproject.toml --group test --extra postgres --universal --python-version 3.11 --no-strip-extras \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 
 clean:

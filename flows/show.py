@@ -23,9 +23,10 @@ WIDEST = 300
 NUMBERS = ("DECIMAL", "BIGINT", "INTEGER", "HUGEINT", "DOUBLE", "FLOAT", "SMALLINT", "TINYINT", "U")
 # Exit codes of the errors that steps raise, by class name: importing the classes would load every step.
 EXIT_CODES = {
-    "BlockedPlan": 3, "PlanFileError": 2, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2, "NoPackage": 2, "OSError": 1,
-    "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "NotPrinted": 1, "TransformFailed": 1, "ExtractFailed": 1, "ApiError": 1,
-    "ConnectionLost": 1, "QueryRefused": 2, "BudgetSpent": 1, "ForeignHost": 1, "WriteRefused": 1, "WarehouseBusy": 1,
+    "BlockedPlan": 3, "PlanFileError": 2, "JournalUnavailable": 1, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2,
+    "NoPackage": 2, "OSError": 1, "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "NotPrinted": 1, "TransformFailed": 1,
+    "ExtractFailed": 1, "ApiError": 1, "ConnectionLost": 1, "QueryRefused": 2, "BudgetSpent": 1, "ForeignHost": 1, "WriteRefused": 1,
+    "WarehouseBusy": 1,
 }
 
 
@@ -199,7 +200,7 @@ def tie_out(certificates: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines(certificates)
 
 
-def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]]) -> str:
+def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]], lease: Any = None) -> str:
     if last is None:
         lines = ["No night has run yet; `crossfoot run` runs one."]
     else:
@@ -212,7 +213,16 @@ def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]]) ->
     if runs:
         rows = [[run["run_id"], run["status"], run["plan_id"], run["written"], run["message"]] for run in runs]
         lines += ["", table(["run", "status", "plan", "written", "message"], rows)]
+    lines += ["", f"Lock: {text(lease)}."] if lease else []
     return "\n".join(lines)
+
+
+def freed(lease: Any, by: str) -> str:
+    """The lock that was taken from its holder, or that there was none."""
+    if lease is None:
+        return "No run holds the journal's lock; nothing was freed."
+    return text(f"{by} freed the journal's lock, which run {lease.run_id} had held since {lease.since} (process {lease.pid} on "
+                f"{lease.host}). Should it still run, it stops before its next write.")
 
 
 def exported(done: Any) -> str:

@@ -14,6 +14,7 @@ from pipelines.transform import PROJECT
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import FieldsMissing
 from pipelines.writeback import setup
+from pipelines.writeback.journal import JournalUnavailable
 
 
 def examine(settings: Settings, now: Callable[[], datetime]) -> list[str]:
@@ -22,11 +23,14 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[str]:
     if settings.profile == "live" and not settings.get("company", "name"):
         findings.append("[company] name is empty; set it, it is the title of the report")
     without = {sentence.partition(":")[0] for sentence in findings}
-    with open_journal(settings) as journal:
-        tokens = Tokens(journal, now)
-        for slug in settings.sources:
-            if slug not in without:
-                findings += _vendor(settings, slug, tokens)
+    try:
+        with open_journal(settings) as journal:
+            tokens = Tokens(journal, now)
+            for slug in settings.sources:
+                if slug not in without:
+                    findings += _vendor(settings, slug, tokens)
+    except JournalUnavailable as error:
+        findings.append(str(error))  # without it no vendor is called: a token that was rotated would be lost
     return findings
 
 

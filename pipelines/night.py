@@ -21,6 +21,7 @@ from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
 from pipelines.writeback.desired import Desired, read_desired
 from pipelines.writeback.journal import Holder, Journal, Run
+from pipelines.writeback.lease import Lease
 from pipelines.writeback.live import prepare_plan
 from pipelines.writeback.plan import BlockedPlan, Plan, WritebackPolicy
 from pipelines.writeback.plan_files import load_plan, save_plan
@@ -89,13 +90,22 @@ class Tokens:
 
 
 @contextmanager
-def open_journal(settings: Settings) -> Iterator[Journal]:
-    """The configured journal, closed again at the end."""
-    journal = Journal(settings.journal_url)
+def open_journal(settings: Settings, *, reading: bool = False) -> Iterator[Journal]:
+    """The configured journal, closed again at the end; with `reading` nothing is made or changed."""
+    journal = Journal(settings.journal, reading=reading)
     try:
         yield journal
     finally:
         journal.close()
+
+
+def unlock(settings: Settings, by: str, why: str, now: datetime) -> Lease | None:
+    """Frees the journal's lock in somebody's name; what it was, None where nobody had it."""
+    name = " ".join(by.split())
+    if not name:
+        raise ConfigurationError(["--by is empty; give the name of the person who frees the lock"])
+    with open_journal(settings) as journal:
+        return journal.unlock(name, " ".join(why.split()), now)
 
 
 def extract_vendor(night: Night, slug: str, *, full: bool = False) -> Receipt:

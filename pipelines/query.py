@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pipelines import landing
-from pipelines.review import harmless
+from pipelines.review_table import harmless
 
 if TYPE_CHECKING:
     import duckdb

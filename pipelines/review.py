@@ -6,11 +6,8 @@ found for. The table has one row per candidate; `answer` and `reason` are left e
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,20 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import landing
-from pipelines.settings import ConfigurationError, Settings
+from pipelines.review_table import COLUMNS, PAIR, WrongAnswers, harmless, read_table, write_table
+from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.writeback.journal import Decision, Journal
 
-COLUMNS = (
-    "row", "kind", "source", "left_id", "left_name", "right_source", "right_id", "right_name", "rung", "rule", "score", "evidence",
-    "amount_at_stake", "currency", "left_url", "right_url", "answer", "reason",
-)  # fmt: skip
-PAIR = ("kind", "source", "left_id", "right_source", "right_id")
-NEEDED = (*PAIR, "answer", "reason")
 ANSWERS = ("same", "different")
-FORMULA = ("=", "+", "-", "@")
-SHEET = "questions"
 
 # One row per candidate. A customer without any is asked about once, in the first CRM.
 _QUESTIONS = """
@@ -73,10 +63,6 @@ _RECORDS = {
 }  # fmt: skip
 
 Pair = tuple[str, str, str, str, str]  # kind, source, left id, right source, right id
-
-
-class WrongAnswers(ConfigurationError):
-    """A file of answers that cannot be taken, or a decision that is not there; one sentence per wrong row."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +107,7 @@ def export(settings: Settings, path: Path) -> Exported:
 
     What a person has answered since the models were built is left out. Raises WrongAnswers where there are no models yet.
     """
-    with _journal(settings) as journal:
+    with _journal(settings, reading=True) as journal:
         standing = _standing(journal.decisions())
     answered = {pair for pair in standing} | {_record(pair) for pair, one in standing.items() if one.verdict == "same"}
     with _models(settings) as connection:
@@ -130,7 +116,7 @@ def export(settings: Settings, path: Path) -> Exported:
         found = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
     base = settings.get("company", "base_currency")
     rows = [_exported(row, base) for row in found if not {_pair(row), _record(_pair(row))} & answered]
-    _replace(path, _xlsx(rows) if path.suffix.lower() == ".xlsx" else _csv(rows))
+    write_table(path, rows)
     return Exported(path, len(rows), len({(row["kind"], row["source"], row["right_source"], row["right_id"]) for row in rows}))
 
 
@@ -141,62 +127,8 @@ def _exported(row: Mapping[str, Any], base_currency: str) -> dict[str, Any]:
     return {name: harmless(value) if isinstance(value, str) else value for name, value in shown.items()}
 
 
-def harmless(text: str) -> str:
-    """The text as a spreadsheet will not take it for a formula: one that may be taken so begins with an apostrophe."""
-    plain = "".join(character if character.isprintable() else " " for character in text)
-    risky = text[:1] in ("\t", "\r", "\n") or plain.lstrip().startswith(FORMULA)
-    return f"'{plain}" if risky else plain
-
-
-def _plain(cell: str) -> str:
-    """What `harmless` was given, without the spaces around it."""
-    text = cell.strip()
-    return text[1:].strip() if text.startswith("'") and text[1:].lstrip().startswith(FORMULA) else text
-
-
 def _cents(amount: Decimal | None) -> Decimal | None:
     return None if amount is None else amount.quantize(Decimal("0.01"))
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().encode("utf-8-sig")  # with a mark, without which Excel reads accents as something else
-
-
-def _xlsx(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    openpyxl = _openpyxl()
-    book = openpyxl.Workbook()
-    sheet = book.active
-    sheet.title = SHEET
-    sheet.append(COLUMNS)
-    for row in rows:
-        sheet.append([row[name] for name in COLUMNS])
-        for cell, name in zip(sheet[sheet.max_row], COLUMNS, strict=True):
-            if isinstance(row[name], str):
-                cell.data_type, cell.number_format = "s", "@"  # text, also once it was edited
-    sheet.freeze_panes = "A2"
-    sheet.auto_filter.ref = sheet.dimensions
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
-
-
-def _openpyxl() -> Any:
-    try:
-        import openpyxl
-    except ImportError:
-        raise WrongAnswers(["xlsx files need the package openpyxl, which is not installed; use --csv and a .csv file"]) from None
-    return openpyxl
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 # -- in
@@ -209,7 +141,7 @@ def import_answers(settings: Settings, path: Path, by: str, now: datetime) -> Im
     missing, an answer that is none, a record that does not exist, answers that contradict each other or a standing decision.
     """
     who = _named(by)
-    cells = list(_rows(path))
+    cells = list(read_table(path))
     problems: list[str] = []
     answers = [answer for line, row in cells if (answer := _answer(line, row, settings, problems)) is not None]
     with _models(settings) as connection:
@@ -237,7 +169,7 @@ def revoke(settings: Settings, decision_id: str, by: str, now: datetime) -> Deci
 
 def decisions(settings: Settings) -> list[dict[str, Any]]:
     """All decisions, oldest first, as dicts with who took them back and when."""
-    with _journal(settings) as journal:
+    with _journal(settings, reading=True) as journal:
         takers = journal.revokers()
         return [vars(one) | {"revoked_by": takers.get(one.id)} for one in journal.decisions()]
 
@@ -247,67 +179,6 @@ def _named(by: str) -> str:
     if not name:
         raise WrongAnswers(["--by is empty; give the name of the person who answers"])
     return name
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The file's rows as (line, column to text), rows without anything left out."""
-    read = _xlsx_rows if path.suffix.lower() == ".xlsx" else _csv_rows
-    lines = iter(read(path))
-    _, header = next(lines, (1, []))
-    names = [name.strip().lower() for name in header]
-    lacking = [name for name in NEEDED if name not in names]
-    if lacking:
-        raise WrongAnswers([f"{path}: line 1 has no column {', '.join(lacking)}; keep the header of `crossfoot review export`"])
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise WrongAnswers([f"{path}: line 1 has the column {', '.join(twice)} twice; keep the header of `crossfoot review export`"])
-    for line, cells in lines:
-        filled = dict(zip(names, map(_plain, cells), strict=False))
-        if any(filled.values()):
-            yield line, {name: filled.get(name, "") for name in names}
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise WrongAnswers([f"{path} does not exist; `crossfoot review export` writes the table to fill in"]) from None
-    except UnicodeDecodeError:
-        raise WrongAnswers([f"{path} is not UTF-8 text; save it as CSV UTF-8, or use an .xlsx file"]) from None
-    first = text.partition("\n")[0]
-    # Spreadsheets write the separator of their user's country.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
-    begins = 1
-    try:
-        for cells in reader:
-            yield begins, cells
-            begins = reader.line_num + 1
-    except csv.Error as error:
-        raise WrongAnswers([f"{path}, line {begins}: {error}; export the table again and copy the answers over"]) from None
-
-
-def _xlsx_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    import zipfile
-
-    openpyxl = _openpyxl()
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except FileNotFoundError:
-        raise WrongAnswers([f"{path} does not exist; `crossfoot review export --xlsx` writes the table to fill in"]) from None
-    except (zipfile.BadZipFile, KeyError, ValueError, openpyxl.utils.exceptions.InvalidFileException) as error:
-        raise WrongAnswers([f"{path} cannot be read as xlsx ({error}); save it as an Excel workbook (.xlsx)"]) from None
-    try:
-        sheet = book[SHEET] if SHEET in book.sheetnames else book.worksheets[0]
-        for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):
-            yield line, [_cell_text(value) for value in values]
-    finally:
-        book.close()
-
-
-def _cell_text(value: Any) -> str:
-    # A spreadsheet keeps an id that somebody typed as a number, and a whole one may come with ".0".
-    whole = not isinstance(value, (str, bool)) and hasattr(value, "is_integer") and value.is_integer()
-    return "" if value is None else str(int(value)) if whole else str(value)
 
 
 def _answer(line: int, row: Mapping[str, str], settings: Settings, problems: list[str]) -> Answer | None:
@@ -443,8 +314,8 @@ def _models(settings: Settings) -> Iterator[Any]:
 
 
 @contextmanager
-def _journal(settings: Settings) -> Iterator[Journal]:
+def _journal(settings: Settings, *, reading: bool = False) -> Iterator[Journal]:
     from pipelines import night
 
-    with night.open_journal(settings) as journal:
+    with night.open_journal(settings, reading=reading) as journal:
         yield journal

@@ -79,8 +79,9 @@ class Settings:
         return self.data_dir / "warehouse.duckdb"
 
     @property
-    def journal_url(self) -> str:
-        return self.get("journal", "url") or f"sqlite:///{self.data_dir / 'journal.sqlite'}"
+    def journal(self) -> str | Path:
+        """The URL of a database, which may hold a password, or a file."""
+        return self.get("journal", "url") or self.data_dir / "journal.sqlite"
 
 
 def declared(cards: Mapping[str, Card]) -> list[Setting]:

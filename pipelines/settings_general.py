@@ -47,7 +47,7 @@ GENERAL: tuple[Setting, ...] = (
     Setting("network", "timeout_seconds", "count", 60, "How long one call may take."),
     Setting("network", "attempts", "count", 6, "How often a call that may be repeated is tried."),
     Setting("network", "retry_base_seconds", "decimal", Decimal("1"), "First wait before a repeated call; doubles each time."),
-    Setting("journal", "url", "text", "", "SQLAlchemy URL of the journal. Empty: SQLite in the data folder."),
+    Setting("journal", "url", "text", "", "Database of the journal: postgresql://user@host/name. Empty: a file in the data folder."),
     Setting("mail", "to", "addresses", (), "Who gets the report after each night. Empty: nothing is sent."),
     Setting("mail", "from", "address", "", "Address that it comes from."),
     Setting("mail", "host", "text", "", "Mail server (SMTP)."),

@@ -177,13 +177,13 @@ class FakeCrm:
 class Stage:
     """A CRM, a journal and a clock that moves a second at each look; every start is a new process."""
 
-    def __init__(self, folder: Path, crm: FakeCrm):
+    def __init__(self, folder: Path | str, crm: FakeCrm):
         self.crm = crm
         self.crms = {crm.slug: crm}
         self.time = START
         self.starts = 1
-        url = f"sqlite:///{folder / 'journal.sqlite'}"
-        self.journal = Journal(url, alive=lambda pid: False, observe=lambda moment: self.crm.switch.tick(moment))
+        place = folder / "journal.sqlite" if isinstance(folder, Path) else folder
+        self.journal = Journal(place, alive=lambda pid: False, observe=lambda moment: self.crm.switch.tick(moment))
 
     def restart(self, kill_at: int | None = None) -> None:
         # The journal keeps nothing in memory but its connections, so the same object serves every process.
@@ -195,7 +195,7 @@ class Stage:
         return self.time
 
     def holder(self, run_id: str) -> Holder:
-        return Holder(run_id, pid=1000 + self.starts, host="here", process=f"process {self.starts}")
+        return Holder(run_id, pid=1000 + self.starts, host="here")
 
     def run(self, run_id: str, kind: str = "nightly", as_of: date = NIGHT, rollback_of: str | None = None) -> Run:
         return Run(run_id, kind, as_of, START, rollback_of=rollback_of)
@@ -212,6 +212,6 @@ def company(id: str, status: str | None = "Current", days: str | None = "0", tot
     return DesiredRecord("hubspot", "companies", id, values, account=f"Company {id}", account_id=id, **more)
 
 
-def stage(folder: Path, ids: Sequence[str] = ("acme", "blue", "core"), **options) -> Stage:
-    """A stage with empty companies."""
+def stage(folder: Path | str, ids: Sequence[str] = ("acme", "blue", "core"), **options) -> Stage:
+    """A stage with empty companies; its journal is in the folder, or behind a URL."""
     return Stage(folder, FakeCrm({"companies": {id: {} for id in ids}, "deals": {}}, **options))

@@ -15,9 +15,10 @@ from night_fixture import FAST, Ended, command_here, commands_of_first_night, cr
 from sandbox_fixture import control
 
 from pipelines import extract, settings, transform
+from pipelines import night as steps
 from pipelines.vendors import VENDORS
 from pipelines.writeback.journal import Holder, Journal
-from pipelines.writeback.recent import recent_runs
+from pipelines.writeback.recent import Recent, from_file, from_journal, recent
 
 HEAVY = {"dlt", "dbt", "prefect", "sqlalchemy", "duckdb"}
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
@@ -229,8 +230,8 @@ def test_a_plan_that_is_not_written_completely_is_failure(command, at):
 
 def test_a_second_apply_at_the_same_time_is_failure(command, at):
     plan = planned(command, at)
-    journal = Journal(at.settings.journal_url)
-    with journal.locked(Holder("elsewhere", pid=1, host="another-machine"), at.built_night().now()):
+    journal = Journal(at.settings.journal)
+    with journal.locked(Holder("elsewhere", pid=1, host="another-machine", machine="another boot"), at.built_night().now()):
         ended = command("--data-dir", at.data, "apply", plan)
     journal.close()
     assert ended.code == 1 and "elsewhere" in ended.err and "another-machine" in ended.err
@@ -412,10 +413,10 @@ def test_the_quick_way_to_the_runs_agrees_with_the_journal(command, at):
     command("--data-dir", at.data, "rollback", applied["run"])
     at.fault("hubspot", "partial", match="companies/batch/update", count=3)
     command("--data-dir", at.data, "apply", plan)
-    url = at.settings.journal_url
-    quick = recent_runs(url)
-    assert quick == recent_runs(url.replace("sqlite:", "sqlite+pysqlite:"))
+    quick = recent(at.settings).runs
+    with steps.open_journal(at.settings, reading=True) as journal:
+        assert quick == from_journal(journal).runs
     assert [run["kind"] for run in quick] == ["apply", "rollback", "apply"]
     assert [run["status"] for run in quick] == ["partial", "complete", "complete"]
     assert quick[2]["written"] == applied["written"] and quick[2]["plan_id"] == plan
-    assert recent_runs(f"sqlite:///{Path(at.folder) / 'no.sqlite'}") == []
+    assert from_file(Path(at.folder) / "no.sqlite") == Recent([])

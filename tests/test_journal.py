@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import stat
-import subprocess
-import sys
 from datetime import UTC, date, datetime
 
 import pytest
@@ -15,7 +12,7 @@ from fake_crm import FREE, NIGHT, START, Switch, company, stage
 from sqlalchemy.dialects import postgresql
 from test_apply import night
 
-from pipelines.writeback.journal import Decision, Holder, Journal, JournalError, LockHeld, Run, Settled
+from pipelines.writeback.journal import Decision, Journal, JournalError, Run, Settled
 from pipelines.writeback.journal.tables import metadata
 from pipelines.writeback.plan import make_plan
 
@@ -64,6 +61,15 @@ def test_an_intent_without_outcome_is_unresolved_until_it_is_settled(journal):
     assert journal.counts("one") == {"written": 1, "unknown": 1}
     journal.settle([Settled(two, "skipped", "moved")], START)
     assert journal.unresolved() == []
+
+
+def test_text_that_no_database_takes_stops_no_run(journal):
+    journal.start_run(run("one"), START)
+    (intent,) = journal.add_intents("one", [(KEY, "was \0", "3")], START)
+    journal.settle([Settled(intent, "rejected", "half \ud83d of a \0 pair; DROP TABLE 'lock' \u202e")], START)
+    journal.finish_run("one", "partial", START, "\0")
+    (row,) = journal.rows_for_warehouse().writes
+    assert (row["before"], row["message"]) == ("was \u2400", "half \ufffd\ufffd\ufffd of a \u2400 pair; DROP TABLE 'lock' \u202e")
 
 
 def test_an_outcome_is_given_once(journal):
@@ -127,50 +133,6 @@ def test_a_plan_is_kept_and_comes_back(journal):
     assert journal.plan(plan.id) == plan
     with pytest.raises(JournalError, match="plan ffff is not in the journal"):
         journal.plan("ffff")
-
-
-def test_the_lock_of_a_living_process_is_respected(journal):
-    other = Holder("one", pid=os.getppid())
-    with (
-        journal.locked(other, START),
-        pytest.raises(LockHeld, match=rf"run one .*process {os.getppid()} on .*delete the row"),
-        journal.locked(Holder("two"), START),
-    ):
-        pass
-
-
-def test_the_lock_of_a_dead_process_is_taken_over(journal):
-    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    journal._lock.acquire(Holder("one", pid=int(child.stdout), process="dead"), START)
-    with journal.locked(Holder("two"), START):
-        pass
-    with journal.locked(Holder("three"), START):
-        pass
-
-
-def test_the_lock_of_an_earlier_process_with_our_pid_is_taken_over(journal):
-    journal._lock.acquire(Holder("one", process="before the reboot"), START)
-    with journal.locked(Holder("two"), START):
-        pass
-
-
-def test_the_lock_of_another_thread_of_this_process_is_respected(journal):
-    with journal.locked(Holder("one"), START), pytest.raises(LockHeld), journal.locked(Holder("two"), START):
-        pass
-
-
-def test_the_lock_of_another_machine_is_respected(journal):
-    journal._lock.acquire(Holder("one", pid=2**22 + 1, host="elsewhere"), START)
-    with pytest.raises(LockHeld, match="on elsewhere"), journal.locked(Holder("two"), START):
-        pass
-
-
-def test_a_lock_that_was_taken_over_is_not_released_by_its_former_holder(journal):
-    journal._lock.acquire(Holder("one", process="dead"), START)
-    with journal.locked(Holder("two"), START):
-        journal._lock.release("one")
-        with pytest.raises(LockHeld, match="run two"), journal.locked(Holder("three"), START):
-            pass
 
 
 def test_a_rotated_token_is_stored_and_never_goes_back(journal):

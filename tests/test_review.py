@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import night as steps
 from pipelines import review
-from pipelines.review import WrongAnswers
+from pipelines.review_table import COLUMNS, WrongAnswers, _plain, harmless
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 HOLD = "customer match is not certain"
@@ -63,7 +63,7 @@ def answered(row: dict[str, str], answer: str, reason: str = "asked the owner") 
 
 def test_every_open_question_is_in_the_table_with_evidence_largest_first(fresh):
     _, rows = exported(fresh)
-    assert set(review.COLUMNS) == set(rows[0])
+    assert set(COLUMNS) == set(rows[0])
     asked = {(row["kind"], row["left_id"], row["right_id"]) for row in rows}
     listed = {tuple(row.values()) for row in fresh.rows("SELECT kind, left_id, right_id FROM marts.rpt_match_review")}
     assert listed <= asked and {kind for kind, _, _ in asked} == {"match", "link"}
@@ -79,8 +79,8 @@ def test_every_open_question_is_in_the_table_with_evidence_largest_first(fresh):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\t=1", "\r=1", "  =1", "\x00=1"])
 def test_text_never_becomes_a_formula(text):
-    assert review.harmless(text).startswith("'")
-    assert review._plain(review.harmless(text)) == "".join(c if c.isprintable() else " " for c in text).strip()
+    assert harmless(text).startswith("'")
+    assert _plain(harmless(text)) == "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def test_a_name_that_is_a_formula_is_only_text_in_the_file(fresh):
@@ -207,7 +207,7 @@ def test_a_workbook_does_the_same(fresh):
     book = openpyxl.load_workbook(path)
     sheet = book.active
     names = [cell.value for cell in sheet[1]]
-    assert tuple(names) == review.COLUMNS
+    assert tuple(names) == COLUMNS
     assert not [cell.coordinate for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]
     line = next(row for row in sheet.iter_rows(min_row=2) if row[names.index("right_name")].value == "Contested Cranes")
     line[names.index("answer")].value, line[names.index("reason")].value = "same", "asked"

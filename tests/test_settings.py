@@ -130,7 +130,7 @@ def test_without_a_file_it_is_the_sandbox_with_its_own_secrets(tmp_path, monkeyp
     assert found.secrets["hubspot"]["access_token"] == "sandbox-hubspot-token", "a real token never goes to a sandbox"
     assert settings.missing_secrets(found, VENDORS) == []
     assert found.warehouse == tmp_path / "data" / "warehouse.duckdb"
-    assert found.journal_url == f"sqlite:///{tmp_path / 'data' / 'journal.sqlite'}"
+    assert found.journal == tmp_path / "data" / "journal.sqlite"
     # Nobody's data is there: the first night may fill every record without an approval.
     assert found.get("writeback", "max_change_share") == Decimal(1)
 

@@ -89,11 +89,11 @@ def schedule(
 
 @app.command()
 def status() -> None:
-    """Show the last night and the last runs that wrote."""
+    """Show the last night, the last runs that wrote, and which run holds the journal's lock."""
     from pipelines import outcome
-    from pipelines.writeback.recent import recent_runs
+    from pipelines.writeback.recent import recent
 
     loaded = chosen.settings
-    last = outcome.load(loaded)
-    runs = recent_runs(loaded.journal_url)
-    show_document({"last_night": last, "runs": runs}, show.status(last, runs))
+    last, found = outcome.load(loaded), recent(loaded)
+    held = found.lease.document() if found.lease else None
+    show_document({"last_night": last, "runs": found.runs, "lock": held}, show.status(last, found.runs, found.lease))

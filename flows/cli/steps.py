@@ -155,6 +155,19 @@ def rollback(run: Annotated[str, typer.Argument(help="The run's id, as `crossfoo
     _show_written(chosen.settings, lambda night: steps.roll_back(night, run))
 
 
+@app.command()
+def unlock(
+    by: Annotated[str, typer.Option("--by", help="Who frees it; kept in the journal.")],
+    why: Annotated[str, typer.Option("--why", help="Why; kept beside the name.")] = "",
+) -> None:
+    """Free the journal's lock, whoever holds it; a run that still lives stops before its next write."""
+    from flows.when import now
+    from pipelines import night as steps
+
+    freed = steps.unlock(chosen.settings, by, why, now())
+    show_document({"freed": freed.document() if freed else None}, show.freed(freed, by))
+
+
 def _show_written(loaded: Settings, step: Callable[[Any], Any]) -> None:
     from pipelines import outcome
 

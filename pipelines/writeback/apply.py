@@ -74,7 +74,7 @@ def apply_plan(
 ) -> ApplyResult:
     """Writes a plan that was computed a moment ago (`live_plan`, `prepare_plan`).
 
-    Raises BlockedPlan (nothing is written), LockHeld, ApplyStopped, and errors of the CRM. `now` gives the time for the
+    Raises BlockedPlan (nothing is written), LockHeld, LockLost, ApplyStopped, and errors of the CRM. `now` gives the time for the
     journal's stamps.
     """
     with running(journal, run, now, holder):
@@ -235,6 +235,7 @@ class _Session:
             group = self._takeable(crm, object, waiting.pop())
             if not group:
                 continue
+            self._journal.keep_lock()
             try:
                 outcomes = crm.update(object, [record.update() for record in group])
             except BatchRefused as refused:
@@ -295,6 +296,7 @@ class _Session:
         asked = requests(task) if task.action == "open" else [None]
         said = ""  # why the owner before was refused
         while True:  # ends by MAX_TRIES and with the last owner to ask for
+            self._journal.keep_lock()
             try:
                 return Settled(intent, "written", said, task_id=_carry_out_task(crm, task, asked[0]))
             except BatchRefused as refused:

@@ -1,44 +1,76 @@
-"""The newest runs of the journal, for `crossfoot status`: it has a second to answer, and SQLAlchemy alone takes most of it.
+"""The newest runs of the journal and who holds its lock, for `crossfoot status`: it has a second to answer, and SQLAlchemy
+alone takes most of it.
 
-A SQLite journal is therefore read directly; any other goes through `Journal`. A test holds the two to the same answer.
+The journal's file is therefore read directly; a server goes through `Journal`. A test holds the two to the same answer.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.settings import Settings
+from pipelines.writeback.journal_file import reading_uri, trouble
+from pipelines.writeback.lease import MILLISECONDS, Lease
+
 SHOWN = 10
-SQLITE = "sqlite:///"
 _RUNS = """
 SELECT run_id, kind, status, plan_id, message,
        (SELECT count(*) FROM intents JOIN outcomes USING (intent_id)
         WHERE intents.run_id = runs.run_id AND outcomes.outcome = 'written') AS written
 FROM runs ORDER BY started_at DESC, run_id DESC LIMIT ?"""
+_LOCK = f"SELECT *, {MILLISECONDS['sqlite']} AS now FROM lock"
 
 
-def recent_runs(url: str) -> list[dict[str, Any]]:
-    """Newest first: run_id, kind, status, plan_id, message, written (fields). Empty where there is no journal yet."""
-    if url.startswith(SQLITE):
-        return _from_file(Path(url.removeprefix(SQLITE)))
+@dataclass(frozen=True)
+class Recent:
+    """What the journal says of late. `runs` has the newest first: run_id, kind, status, plan_id, message, written (fields)."""
+
+    runs: list[dict[str, Any]]
+    lease: Lease | None = None
+
+
+def recent(settings: Settings) -> Recent:
+    """The newest runs and the lock; nothing where there is no journal yet. Raises JournalUnavailable."""
+    if isinstance(settings.journal, Path):
+        return from_file(settings.journal)
     from pipelines.writeback.journal import Journal
 
-    journal = Journal(url)
+    journal = Journal(settings.journal, reading=True)
     try:
-        names = ("run_id", "kind", "status", "plan_id", "message")
-        return [{name: row[name] for name in names} | {"written": journal.counts(row["run_id"]).get("written", 0)}
-                for row in journal.runs(SHOWN)]
+        return from_journal(journal)
     finally:
         journal.close()
 
 
-def _from_file(path: Path) -> list[dict[str, Any]]:
+def from_file(path: Path) -> Recent:
+    """What the file says, without SQLAlchemy."""
     if not path.exists():
-        return []
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    connection.row_factory = sqlite3.Row
+        return Recent([])
     try:
-        return [dict(row) for row in connection.execute(_RUNS, [SHOWN])]
-    finally:
-        connection.close()
+        with closing(sqlite3.connect(reading_uri(path), uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            runs = [dict(row) for row in connection.execute(_RUNS, [SHOWN])]
+            held = connection.execute(_LOCK).fetchone()
+    except (sqlite3.Error, OSError) as error:
+        from pipelines.writeback.journal import JournalUnavailable
+
+        raise JournalUnavailable(trouble(path, error)) from None
+    return Recent(runs, _lease(dict(held)) if held else None)
+
+
+def from_journal(journal: Any) -> Recent:
+    """What a `Journal` says, wherever it is."""
+    names = ("run_id", "kind", "status", "plan_id", "message")
+    runs = [{name: row[name] for name in names} | {"written": journal.counts(row["run_id"]).get("written", 0)}
+            for row in journal.runs(SHOWN)]
+    return Recent(runs, journal.lease())
+
+
+def _lease(row: dict[str, Any]) -> Lease:
+    renewed = row.get("renewed_at")  # an earlier version's journal has no such column
+    age = None if renewed is None else (row["now"] - renewed) / 1000
+    return Lease(row["holder"], row["pid"], row["host"], row["process"], row["since"], row.get("machine") or "", row.get("born") or "", age)

@@ -9,18 +9,26 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
+from pipelines.writeback.lease import born, machine
 from pipelines.writeback.plan import FieldKey
 
 TASKS = "tasks"  # the object that task intents are journalled under; their record id is the task's key
-PROCESS = uuid.uuid4().hex  # tells this process from an earlier one that happened to have its pid
 
 
 class LockHeld(Exception):
     """Another apply is running; the message names its holder and the remedy."""
 
 
+class LockLost(LockHeld):
+    """The lock was taken from this run, which writes nothing more; the message says by whom."""
+
+
 class JournalError(Exception):
     """The journal was asked for something that is not in it or must not be; the message names it and the remedy."""
+
+
+class JournalUnavailable(JournalError):
+    """The journal's database cannot be used; the message says where it is, what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the lock: the run, and the process that it runs in."""
+    """Who takes the lock: the run, and the process that it runs in. `machine` and `born` are those of `lease`; `token` is of
+    this one taking of the lock."""
 
     run_id: str
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
-    process: str = PROCESS
+    machine: str = field(default_factory=machine)
+    born: str = field(default_factory=lambda: born(os.getpid()))
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,19 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from pipelines.writeback.journal import history, warehouse
 from pipelines.writeback.journal.database import open_engine
-from pipelines.writeback.journal.lock import Lock, process_alive
+from pipelines.writeback.journal.lock import Lock, current
 from pipelines.writeback.journal.records import TASKS, Decision, Holder, Intent, JournalError, Run, Settled, TaskRow, WarehouseRows
 from pipelines.writeback.journal.rows import decision_of, follow_task, insert_outcomes, intent_of, put_task, task_of
 from pipelines.writeback.journal.tables import as_text, decisions, intents, outcomes, plans, revocations, runs, tasks
 from pipelines.writeback.journal.tokens import TokenStore
+from pipelines.writeback.lease import Lease, process_alive
 from pipelines.writeback.plan import FieldKey, Plan, TaskChange
 from pipelines.writeback.plan_files import plan_document, plan_from_document
 
@@ -26,20 +28,24 @@ UNFINISHED = ("started", "interrupted", "failed")
 
 
 class Journal:
-    """The journal behind a SQLAlchemy URL. Every method is one transaction, committed when it returns.
+    """The journal in a file, or behind a SQLAlchemy URL. Every method is one transaction, committed when it returns, and raises
+    JournalUnavailable where the database cannot be used. What the run that holds the lock writes is refused with LockLost once
+    the lock is another's.
 
-    `observe` is told the name of each transaction before it begins and after it has committed ("before intents").
+    A journal for `reading` makes and changes nothing. `observe` is told the name of each transaction before it begins and after
+    it has committed ("before intents").
     """
 
     def __init__(
         self,
-        url: str,
+        place: str | Path,
         *,
-        alive: Callable[[int], bool] = process_alive,
+        reading: bool = False,
+        alive: Callable[[Lease], bool] = process_alive,
         observe: Callable[[str], None] = lambda moment: None,
     ):
         self._observe = observe
-        self._engine = open_engine(url)
+        self._engine = open_engine(place, reading=reading)
         self._lock = Lock(self, alive)
 
     def close(self) -> None:
@@ -56,19 +62,41 @@ class Journal:
     # The lock
 
     @contextmanager
+    def _step(self, name: str) -> Iterator[sa.Connection]:
+        """A transaction of the run that holds the lock: its lease begins anew, or nothing is written."""
+        with self._transaction(name) as connection:
+            self._lock.renew(connection)
+            yield connection
+
+    # The lock
+
+    @contextmanager
     def locked(self, holder: Holder, now: datetime) -> Iterator[None]:
-        """Holds the one lock. A lock left by a dead process of this host is taken over; else raises LockHeld."""
-        self._lock.acquire(holder, now)
-        try:
+        """Holds the one lock and renews it in the background. A lock whose lease is over, or that a dead process of this
+        machine left, is taken over; else raises LockHeld."""
+        with self._lock.held(holder, now):
             yield
-        finally:
-            self._lock.release(holder.run_id)
+
+    def keep_lock(self) -> None:
+        """To be called before each call that writes to a CRM. Raises LockLost where the lock is another's by now."""
+        with self._engine.begin() as connection:
+            self._lock.renew(connection)
+
+    def lease(self) -> Lease | None:
+        """Who holds the lock; None where nobody does."""
+        with self._engine.connect() as connection:
+            return current(connection)
+
+    def unlock(self, by: str, why: str, now: datetime) -> Lease | None:
+        """Frees the lock in the name of `by`, which is kept; returns what it was. Its run, if it still lives, stops before its
+        next write."""
+        return self._lock.free(by, why, now)
 
     # Runs and plans
 
     def start_run(self, run: Run, now: datetime) -> None:
         """Records the run, and that it goes on where earlier writing runs were interrupted; needs the lock to write."""
-        with self._transaction("start run") as connection:
+        with self._step("start run") as connection:
             if connection.execute(sa.select(runs.c.run_id).where(runs.c.run_id == run.run_id)).first():
                 raise JournalError(f"run {run.run_id} is in the journal already; give each run an id of its own")
             connection.execute(
@@ -99,7 +127,7 @@ class Journal:
 
     def finish_run(self, run_id: str, status: str, now: datetime, message: str = "") -> None:
         """Records how the run ended: complete, partial, failed or blocked."""
-        with self._transaction("finish run") as connection:
+        with self._step("finish run") as connection:
             open_intents = sa.select(sa.func.count()).select_from(intents.outerjoin(outcomes))
             open_intents = open_intents.where(intents.c.run_id == run_id, outcomes.c.intent_id.is_(None))
             settled = connection.execute(open_intents).scalar_one() == 0
@@ -109,7 +137,7 @@ class Journal:
     def save_plan(self, run_id: str, plan: Plan, now: datetime) -> None:
         """Keeps the plan that the run goes by."""
         content = zlib.compress(json.dumps(plan_document(plan), separators=(",", ":")).encode())
-        with self._transaction("plan") as connection:
+        with self._step("plan") as connection:
             if not connection.execute(sa.select(plans.c.plan_id).where(plans.c.plan_id == plan.id)).first():
                 row = {"plan_id": plan.id, "content": content, "recorded_at": as_text(now)}
                 connection.execute(sa.insert(plans), row)
@@ -166,7 +194,7 @@ class Journal:
         Keys in `skipped` get their outcome at once, with its message. `task` is kept beside its intent.
         """
         skipped = skipped or {}
-        with self._transaction("intents") as connection:
+        with self._step("intents") as connection:
             top = connection.execute(sa.select(sa.func.max(intents.c.intent_id))).scalar_one() or 0
             made = [Intent(top + 1 + i, run_id, *key, before, after) for i, (key, before, after) in enumerate(wanted)]
             connection.execute(sa.insert(intents), [vars(intent) | {"recorded_at": as_text(now)} for intent in made])
@@ -178,7 +206,7 @@ class Journal:
 
     def settle(self, results: Sequence[Settled], now: datetime) -> None:
         """Records what became of intents; a task's row follows in the same transaction."""
-        with self._transaction("outcomes") as connection:
+        with self._step("outcomes") as connection:
             insert_outcomes(connection, results, now)
             for result in results:
                 if result.intent.object == TASKS:
@@ -199,7 +227,7 @@ class Journal:
     def mark_settled(self) -> None:
         """Records that every intent of the runs that ended badly has its outcome by now."""
         ended = (runs.c.status.in_(("failed", "interrupted")), runs.c.settled.is_(False))
-        with self._transaction("settled") as connection:
+        with self._step("settled") as connection:
             connection.execute(sa.update(runs).where(*ended).values(settled=True))
 
     def written(self, run_ids: Iterable[str]) -> list[Intent]:
@@ -265,7 +293,7 @@ class Journal:
 
     def end_episode(self, key: str, now: datetime) -> None:
         """Records that the episode is over, where a person has dealt with the task in the CRM already."""
-        with self._transaction("end episode") as connection:
+        with self._step("end episode") as connection:
             ended = sa.update(tasks).where(tasks.c.key == key).values(state="ended", recorded_at=as_text(now))
             connection.execute(ended)
 

@@ -6,6 +6,18 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+
+class AnyText(sa.TypeDecorator[str]):
+    """Text of vendors and people. What no database takes as text is stored as a sign that stands for it: a zero byte, which
+    PostgreSQL refuses, as U+2400, and half a surrogate pair, which UTF-8 has no form for, as U+FFFD."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.replace("\0", "\u2400").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
 metadata = sa.MetaData()
 runs = sa.Table(
     "runs",
@@ -22,7 +34,7 @@ runs = sa.Table(
     sa.Column("settled", sa.Boolean, nullable=False),  # every intent has its outcome
     sa.Column("started_at", sa.String(32), nullable=False),
     sa.Column("finished_at", sa.String(32)),
-    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("message", AnyText, nullable=False),
 )
 plans = sa.Table(
     "plans",
@@ -40,8 +52,8 @@ intents = sa.Table(
     sa.Column("object", sa.String(64), nullable=False),
     sa.Column("record_id", sa.String(128), nullable=False),
     sa.Column("field", sa.String(64), nullable=False),
-    sa.Column("before", sa.Text),
-    sa.Column("after", sa.Text),
+    sa.Column("before", AnyText),
+    sa.Column("after", AnyText),
     sa.Column("recorded_at", sa.String(32), nullable=False),
     sa.Index("intents_by_field", "system", "object", "record_id", "field"),
 )
@@ -50,7 +62,7 @@ outcomes = sa.Table(
     metadata,
     sa.Column("intent_id", sa.BigInteger, sa.ForeignKey("intents.intent_id"), primary_key=True, autoincrement=False),
     sa.Column("outcome", sa.String(16), nullable=False),  # written | skipped | rejected
-    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("message", AnyText, nullable=False),
     sa.Column("recorded_at", sa.String(32), nullable=False),
 )
 tasks = sa.Table(
@@ -76,8 +88,8 @@ decisions = sa.Table(
     sa.Column("right_source", sa.String(32), nullable=False),
     sa.Column("right_id", sa.String(128), nullable=False),
     sa.Column("verdict", sa.String(16), nullable=False),  # same | different
-    sa.Column("decided_by", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_by", AnyText, nullable=False),
+    sa.Column("reason", AnyText, nullable=False),
     sa.Column("decided_at", sa.String(32), nullable=False),
     sa.Column("revoked_at", sa.String(32)),
 )
@@ -85,7 +97,7 @@ revocations = sa.Table(  # beside the decisions, so that a journal made before t
     "revocations",
     metadata,
     sa.Column("id", sa.String(64), sa.ForeignKey("decisions.id"), primary_key=True),
-    sa.Column("revoked_by", sa.Text, nullable=False),
+    sa.Column("revoked_by", AnyText, nullable=False),
     sa.Column("revoked_at", sa.String(32), nullable=False),
 )
 tokens = sa.Table(
@@ -104,8 +116,24 @@ lock = sa.Table(
     sa.Column("holder", sa.String(64), nullable=False),
     sa.Column("pid", sa.BigInteger, nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
-    sa.Column("process", sa.String(64), nullable=False),
+    sa.Column("process", sa.String(64), nullable=False),  # the holder's token
     sa.Column("since", sa.String(32), nullable=False),
+    # Columns that a journal of an earlier version gets when it is opened; they may be empty.
+    sa.Column("machine", sa.String(128)),
+    sa.Column("born", sa.String(32)),
+    sa.Column("renewed_at", sa.BigInteger),  # milliseconds by the database's own clock
+)
+unlocks = sa.Table(
+    "unlocks",
+    metadata,
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("since", sa.String(32), nullable=False),
+    sa.Column("freed_by", AnyText, nullable=False),
+    sa.Column("why", AnyText, nullable=False),
+    sa.Column("freed_at", sa.String(32), nullable=False),
 )
 
 
