@@ -70,7 +70,8 @@ class Night:
             raise ConfigurationError([f"{self.settings.path}: [writeback] has a policy for {name!r}; the fields are "
                                       f"{', '.join(sorted(FIELD_NAMES))}" for name in strange])
         return WritebackPolicy(
-            mode=chosen["mode"], max_change_share=chosen["max_change_share"], field_policies=chosen["field_policies"],
+            mode=chosen["mode"], max_change_share=chosen["max_change_share"],
+            change_allowance=chosen["change_allowance"], field_policies=chosen["field_policies"],
             null_policies=chosen["null_policies"], overdue_tasks=chosen["overdue_tasks"],
             ledger=ledgers[0] if len(ledgers) == 1 else None,
         )

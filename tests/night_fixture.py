@@ -210,9 +210,11 @@ class House:
         return tuple(steps.extract_vendors(night, night.settings.sources))
 
     def write(self, night: steps.Night, receipts: tuple[Receipt, ...] = (), *, apply: bool = True) -> Told:
-        """Guard, plan and, where nothing blocks it, apply."""
+        """Guard, plan and, where no guard forbids it, apply. A plan above the limits is approved, as a first one has to be."""
         plan, path = steps.make_plan(night, self.crms, steps.guard_blocks(night))
-        applied = steps.apply_night(night, plan, self.crms) if apply and not plan.blocks else None
+        applied = None
+        if apply and not plan.guard_blocks:
+            applied = steps.apply_saved(night, path) if plan.limit_blocks else steps.apply_night(night, plan, self.crms)
         return Told(night, receipts, plan, path, applied)
 
     def whole_night(self, *, tests: bool = True) -> Told:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.vendors.crm_types import COMPANIONS, IDS_LENGTH, Field, id_items, id_pair, merged_ids, same, to_text
+from pipelines.writeback.limits import counted, is_billed, share_blocks
 
 FORMAT = 1
 MAX_CHANGES = 1_000_000  # fields and tasks of one plan; more is a mistake, not a night
-MIN_RECORDS_FOR_SHARE = 10  # below this, one record is too large a share to mean anything
 
 RecordKey = tuple[str, str, str]  # system, object, record id
 FieldKey = tuple[str, str, str, str]  # system, object, record id, field
@@ -45,13 +45,15 @@ class PlanFileError(Exception):
 class WritebackPolicy:
     """How far the write-back may go. Field names are plain ("days_overdue") or qualified ("companies.days_overdue").
 
-    `max_change_share` is a share of the records of one object, 0 to 1. `field_policies`: "theirs" (default) leaves a
+    `max_change_share` is a share of the records of one object, 0 to 1, and `change_allowance` a number of them that is always
+    allowed. `field_policies`: "theirs" (default) leaves a
     person's edit alone, "ours" overwrites it. `null_policies`: "clear" or "keep", before the field's own default.
     `ledger`: the only one, whose customers' ids may stand in a field without its name.
     """
 
     mode: Literal["off", "plan", "apply"] = "plan"
     max_change_share: Decimal = Decimal("0.25")
+    change_allowance: int = 2
     field_policies: Mapping[str, str] = field(default_factory=dict)
     null_policies: Mapping[str, str] = field(default_factory=dict)
     overdue_tasks: bool = True
@@ -141,7 +143,8 @@ class Hold:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run may write. `records` counts the records looked at by "system object"; times are no part of the id."""
+    """What a run may write. `records` counts the records looked at by "system object", `billed` those of them with invoices and how
+    many of these change; times are no part of the id."""
 
     changes: tuple[Change, ...] = ()
     tasks: tuple[TaskChange, ...] = ()
@@ -153,6 +156,7 @@ class Plan:
     rollback_of: str | None = None
     as_of: str = ""
     not_approved: tuple[Hold, ...] = ()
+    billed: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -219,17 +223,22 @@ def make_plan(
     changes: list[Change] = []
     holds: list[Hold] = list(task_holds)
     records: Counter[str] = Counter()
+    billed: dict[str, set[str]] = {}
     seen: set[RecordKey] = set()
     for record in desired:
         if record.key in seen:
             raise ValueError(f"{' '.join(record.key)} is wanted twice; the activation model has one row for each record")
         seen.add(record.key)
-        records[f"{record.system} {record.object}"] += 1
+        name = f"{record.system} {record.object}"
+        records[name] += 1
         live = current.get(record.key)
         if live is None:
             holds.append(_hold(record, None, None, None, "the record no longer exists in the CRM"))
             continue
-        made, held = _compare(record, live, last_written, fields[record.system, record.object], policy)
+        known = fields[record.system, record.object]
+        if is_billed(known, record.values, live):
+            billed.setdefault(name, set()).add(record.record_id)
+        made, held = _compare(record, live, last_written, known, policy)
         changes += made
         holds += held
     return limited(
@@ -240,6 +249,7 @@ def make_plan(
             guard_blocks=tuple(guard_blocks),
             records=tuple(sorted(records.items())),
             as_of=as_of,
+            billed=counted(billed, changes),
         ),
         policy,
     )
@@ -247,7 +257,7 @@ def make_plan(
 
 def limited(plan: Plan, policy: WritebackPolicy) -> Plan:
     """The plan with the blocks that its size and its share of the records call for."""
-    return dataclasses.replace(plan, limit_blocks=(*_size_blocks(plan, policy), *_share_blocks(plan, policy)))
+    return dataclasses.replace(plan, limit_blocks=(*_size_blocks(plan, policy), *share_blocks(plan, policy)))
 
 
 def restricted(live: Plan, approved: Plan, policy: WritebackPolicy) -> Plan:
@@ -325,6 +335,7 @@ def plan_from_document(document: Mapping[str, Any]) -> Plan:
         rollback_of=document["rollback_of"],
         as_of=document["as_of"],
         not_approved=tuple(Hold(**item) for item in document["not_approved"]),
+        billed=tuple((name, count, changed) for name, count, changed in document.get("billed", ())),
     )
 
 
@@ -409,24 +420,6 @@ def _size_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
     if plan.size <= policy.max_changes:
         return ()
     return (f"the plan has {plan.size} changes, more than the limit of {policy.max_changes}; look for what went wrong",)
-
-
-def _share_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
-    touched: dict[str, set[str]] = {}
-    for change in plan.changes:
-        touched.setdefault(f"{change.system} {change.object}", set()).add(change.record_id)
-    for task in plan.tasks:
-        touched.setdefault(f"{task.system} {task.object}", set()).add(task.account_id)
-    blocks = []
-    for name, count in plan.records:
-        changed = len(touched.get(name, ()))
-        if count >= MIN_RECORDS_FOR_SHARE and changed > policy.max_change_share * count:
-            blocks.append(
-                f"{changed} of {count} {name} would change ({Decimal(100 * changed) / count:.0f} %), more than the allowed "
-                f"{policy.max_change_share * 100:.0f} %; look at the plan and approve it, or raise "
-                "writeback.max_change_share"
-            )
-    return tuple(blocks)
 
 
 def _not_approved(change: Change) -> Hold:
