@@ -197,7 +197,10 @@ def run(
     _need_secrets(loaded)
     mode = None if apply is None else ("apply" if apply else "plan")
     from flows import once
+    from pipelines import night as steps
 
+    if apply:
+        steps.need_writing(loaded)
     with show.progress(quiet=chosen.json) as on_progress, _alone_on_standard_output():
         ended = once.run(loaded, as_of, known_at, mode, on_progress)
     _print(ended.document(), show.outcome(ended))
@@ -249,15 +252,29 @@ def schedule(
 
 
 @app.command()
+def accept(
+    night: Annotated[str, typer.Argument(help="The blocked night, as the block names it, or its business date.")],
+    by: Annotated[str, typer.Option("--by", help="Who accepts it; kept.")] = "",
+    why: Annotated[str, typer.Option("--why", help="Why it is right; kept.")] = "",
+) -> None:
+    """Accept what blocked a night, such as records that are really gone: this night's doubts and no later ones."""
+    from flows.when import now
+    from pipelines import acceptance
+
+    done = acceptance.accept(chosen.settings, night, by, why, now())
+    _print(done.document(), f"{done.acceptance()}\nRun the night again; it is measured against this one.")
+
+
+@app.command()
 def status() -> None:
-    """Show the last night and the last runs that wrote."""
+    """Show the last night, the last runs that wrote, and the nights that somebody accepted."""
     from pipelines import outcome
-    from pipelines.writeback.recent import recent_runs
+    from pipelines.writeback.recent import recent_acceptances, recent_runs
 
     loaded = chosen.settings
     last = outcome.load(loaded)
-    runs = recent_runs(loaded.journal_url)
-    _print({"last_night": last, "runs": runs}, show.status(last, runs))
+    runs, accepted = recent_runs(loaded.journal_url), recent_acceptances(loaded.journal_url)
+    _print({"last_night": last, "runs": runs, "accepted": accepted}, show.status(last, runs, accepted))
 
 
 @app.command()

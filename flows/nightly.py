@@ -16,8 +16,8 @@ from prefect.utilities.annotations import quote
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from flows.when import tonight
+from pipelines import acceptance, outcome, publish, settings, tieout
 from pipelines import night as steps
-from pipelines import outcome, publish, settings, tieout
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.landing import WarehouseBusy
@@ -118,6 +118,8 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
     chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
     night = tonight(chosen, as_of, known_at, *watcher[-1:])
     mode = mode or night.policy.mode
+    if mode == "apply":
+        steps.need_writing(chosen)
     try:
         ended = _run(night, mode)
     except STOPPED as error:
@@ -150,7 +152,7 @@ def _run(night: Night, mode: str) -> Outcome:
     if not blocks:
         published, page, figures = publish_marts(night)
     ended = Outcome(night.as_of, night.known_at, mode, state, sentence, tuple(receipts), plan, path, applied, published, page,
-                    certificates)
+                    certificates, accepted=acceptance.resting_on(night))
     return _told(night, ended, figures)
 
 
@@ -215,6 +217,7 @@ def _artifacts(night: Night, ended: Outcome, figures: report.Report | None) -> N
     elif ended.tie_out:  # a doubtful night publishes no report; its certificates are shown all the same
         shown = tieout.lines({one.source: one.document() for one in ended.tie_out})
         lines += ["", "Tie-out:", *(f"{'  ' * line.startswith('  ')}- {report.plain(line)}" for line in shown)]
+    lines += [f"\n{report.plain(one)}" for one in ended.accepted]
     lines += ["", "| Source | State | Calls | Rows |", "|---|---|---:|---:|"]
     lines += [f"| {one.source} | {one.status} {report.plain(one.message)} | {sum(one.calls.values())} | {sum(one.rows.values())} |"
               for one in ended.receipts]

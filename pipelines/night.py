@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 from pipelines import extract, fingerprint, guard, landing, transform
 from pipelines.extract import Forecast, Receipt
 from pipelines.landing import Table
+from pipelines.sandbox.clock import HOUR_OF_DAY
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, Crm
@@ -60,6 +61,13 @@ class Night:
     known_at: datetime
     now: Callable[[], datetime]
     on_progress: Progress = silent
+
+    @property
+    def heard_on(self) -> date:
+        """The day that it is when the vendors are heard: the company's, or the sandbox's, which begins at 22:00 UTC."""
+        if self.settings.profile == "sandbox":
+            return (self.known_at.astimezone(UTC) - timedelta(hours=HOUR_OF_DAY)).date()
+        return self.known_at.astimezone(self.settings.zone).date()
 
     @property
     def policy(self) -> WritebackPolicy:
@@ -197,12 +205,30 @@ def built(settings: Settings) -> Built | None:
 
 
 def guard_blocks(night: Night) -> list[str]:
-    """What makes this night too doubtful to write anything; empty: nothing."""
+    """What makes this night too doubtful to write or publish anything; empty: nothing. What the guard sees is remembered."""
     models = built(night.settings)
     blocks = [] if models and models.complete else ["the models are not completely built; run `crossfoot build` and mend what it names"]
     blocks += ["a later night was heard already: this one is a replay, and the CRM is of today"] if is_past(night) else []
-    blocks += guard.empty(night.settings) if models and models.complete else []
-    return blocks + guard.shrunk(night.settings, night.known_at)
+    if blocks:
+        return blocks  # a night that is none of the newest, or has no numbers, is nothing to measure later ones against
+    with open_journal(night.settings) as journal:
+        return [one.sentence for one in guard.judge(night.settings, night.as_of, night.known_at, journal).blocks]
+
+
+def date_blocks(night: Night) -> list[str]:
+    """Why nothing of the night may be written although it may be shown: its business date is not the day that it was heard on."""
+    if night.as_of == night.heard_on:
+        return []
+    when = "is past" if night.as_of < night.heard_on else "has not come yet"
+    return [f"business date {night.as_of} {when} (the vendors were heard on {night.heard_on}): such a night is planned and shown, and "
+            "never written; leave --as-of out to write"]
+
+
+def need_writing(settings: Settings) -> None:
+    """Raises ConfigurationError where write-back is off: then no command writes to a CRM."""
+    if settings.get("writeback", "mode") == "off":
+        raise ConfigurationError(["[writeback] mode is \"off\", and nothing is written to a CRM; set it to \"plan\" to apply a plan "
+                                  "or to roll a run back"])
 
 
 def connect_crms(settings: Settings) -> dict[str, Crm]:
@@ -237,7 +263,7 @@ def make_plan(night: Night, crms: Mapping[str, Crm], blocks: Sequence[str]) -> t
     with open_journal(night.settings) as journal:
         plan = prepare_plan(
             desired_records(night.settings, crms), crms, journal, night.policy, as_of=night.as_of,
-            holder=Holder(free_run_id(night, journal, "plan")), now=night.now, guard_blocks=[*blocks, *missing],
+            holder=Holder(free_run_id(night, journal, "plan")), now=night.now, guard_blocks=[*blocks, *date_blocks(night), *missing],
             on_progress=lambda done, total: night.on_progress("records compared", done, total),
         )
     return plan, save_plan(plan, night.settings.data_dir / "plans")
@@ -251,22 +277,25 @@ def apply_night(night: Night, plan: Plan, crms: Mapping[str, Crm]) -> ApplyResul
 
 
 def apply_saved(night: Night, path: Path) -> ApplyResult:
-    """Writes what a saved and shown plan approved, as far as the CRM still is as it was. Raises as apply_night."""
+    """Writes what a saved and shown plan approved, as far as the CRM still is as it was. Raises as apply_night, and
+    ConfigurationError where write-back is off."""
+    need_writing(night.settings)
     approved = load_plan(path)
     crms = connect_crms(night.settings)
     with open_journal(night.settings) as journal:
         run = Run(free_run_id(night, journal, "apply"), "apply", night.as_of, night.known_at, approved_plan_id=approved.id)
         return apply_approved(
             approved, desired_records(night.settings, crms), crms, journal, night.policy, run, now=night.now,
-            guard_blocks=guard_blocks(night), on_progress=_written(night),
+            guard_blocks=[*guard_blocks(night), *date_blocks(night)], on_progress=_written(night),
         )
 
 
 def roll_back(night: Night, run_id: str) -> ApplyResult:
-    """Undoes what a run wrote, as far as nobody changed it since. Raises as apply_night, and JournalError.
+    """Undoes what a run wrote, as far as nobody changed it since. Raises as apply_saved, and JournalError.
 
     What a person approved may be taken back as a whole: the limit on the share of records holds for the other runs.
     """
+    need_writing(night.settings)
     with open_journal(night.settings) as journal:
         approved = any(row["approved_plan_id"] for row in journal.runs_by_id([run_id]))
         policy = replace(night.policy, max_change_share=Decimal(1)) if approved else night.policy

@@ -48,9 +48,12 @@ def share_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
     touched = changed_records(plan.changes)
     for task in plan.tasks:
         touched.setdefault(f"{task.system} {task.object}", set()).add(task.account_id)
-    shares = [(name, count, len(touched.get(name, ()))) for name, count in plan.records]
-    shares += [(f"{name} with invoices", count, changed) for name, count, changed in plan.billed]
-    return tuple(_sentence(*share, policy) for share in shares if _is_too_much(*share[1:], policy))
+    billed = {name: (f"{name} with invoices", count, changed) for name, count, changed in plan.billed}
+    too_much = []
+    for name, count in plan.records:
+        shares = [(name, count, len(touched.get(name, ()))), *([billed[name]] if name in billed else [])]
+        too_much += [share for share in shares if _is_too_much(*share[1:], policy)][:1]
+    return tuple(_sentence(*share, policy) for share in too_much)
 
 
 def _is_too_much(count: int, changed: int, policy: WritebackPolicy) -> bool:

@@ -1,4 +1,4 @@
-"""The newest runs of the journal, for `crossfoot status`: it has a second to answer, and SQLAlchemy alone takes most of it.
+"""The newest runs and acceptances of the journal, for `crossfoot status`: it has a second to answer, and SQLAlchemy alone takes most of it.
 
 A SQLite journal is therefore read directly; any other goes through `Journal`. A test holds the two to the same answer.
 """
@@ -18,10 +18,15 @@ SELECT run_id, kind, status, plan_id, message,
 FROM runs ORDER BY started_at DESC, run_id DESC LIMIT ?"""
 
 
+_ACCEPTED = """
+SELECT known_at, as_of, accepted_by, accepted_at, reason FROM guarded
+WHERE accepted_at IS NOT NULL ORDER BY accepted_at DESC, known_at DESC LIMIT ?"""
+
+
 def recent_runs(url: str) -> list[dict[str, Any]]:
     """Newest first: run_id, kind, status, plan_id, message, written (fields). Empty where there is no journal yet."""
     if url.startswith(SQLITE):
-        return _from_file(Path(url.removeprefix(SQLITE)))
+        return _from_file(Path(url.removeprefix(SQLITE)), _RUNS)
     from pipelines.writeback.journal import Journal
 
     journal = Journal(url)
@@ -33,12 +38,30 @@ def recent_runs(url: str) -> list[dict[str, Any]]:
         journal.close()
 
 
-def _from_file(path: Path) -> list[dict[str, Any]]:
+def recent_acceptances(url: str) -> list[dict[str, Any]]:
+    """Newest first: known_at, as_of, accepted_by, accepted_at, reason of the nights that somebody accepted."""
+    if url.startswith(SQLITE):
+        return _from_file(Path(url.removeprefix(SQLITE)), _ACCEPTED)
+    from pipelines.writeback.guarded import recent
+    from pipelines.writeback.journal import Journal
+
+    journal = Journal(url)
+    try:
+        return recent(journal, SHOWN)
+    finally:
+        journal.close()
+
+
+def _from_file(path: Path, query: str) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     connection.row_factory = sqlite3.Row
     try:
-        return [dict(row) for row in connection.execute(_RUNS, [SHOWN])]
+        return [dict(row) for row in connection.execute(query, [SHOWN])]
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # a journal of an older version, which the next night brings up to date
+            return []
+        raise
     finally:
         connection.close()
