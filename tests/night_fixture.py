@@ -41,6 +41,8 @@ OBJECTS = f"/crm/objects/{VERSION}"
 # Fields whose whole value is Crossfoot's; ids are kept by people too.
 FIELDS = {"companies": tuple(field for field in ACCOUNT_FIELDS if field.type != "ids"), "deals": DEAL_FIELDS}
 FAST = '[network]\nattempts = 2\nretry_base_seconds = 0.001\ntimeout_seconds = 20\n'
+# For a first night that is not to wait for its approval.
+APPROVED = FAST + '[writeback]\nmax_change_share = 1\n'
 SANDBOX_SECRETS = tuple(secret.sandbox for card in VENDORS.values() for secret in card.secrets if "token" in secret.name or
                         "secret" in secret.name)
 # Runs the command line in a process of its own, which says at its end what it has loaded.
