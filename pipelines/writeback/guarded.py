@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from pipelines import landing
 from pipelines.landing import Table
-from pipelines.writeback.journal import Journal, metadata
+from pipelines.writeback.journal import Journal
+from pipelines.writeback.journal.tables import as_text, metadata
 
 SCHEMA = "raw_crossfoot"
 # One row per night. `counts` is JSON {source: {raw table: records}}, `blocks` and `accepted` are JSON lists of blocks.
@@ -142,9 +143,9 @@ def accepted(night: Guarded, by: str, reason: str, now: datetime) -> Guarded:
 
 def _to_row(night: Guarded) -> dict[str, Any]:
     return {
-        "known_at": _text(night.known_at), "as_of": night.as_of.isoformat(), "counts": json.dumps(night.counts, sort_keys=True),
+        "known_at": as_text(night.known_at), "as_of": night.as_of.isoformat(), "counts": json.dumps(night.counts, sort_keys=True),
         "blocks": _blocks_text(night.blocks), "accepted": _blocks_text(night.accepted), "accepted_by": night.accepted_by,
-        "reason": night.reason, "accepted_at": None if night.accepted_at is None else _text(night.accepted_at),
+        "reason": night.reason, "accepted_at": None if night.accepted_at is None else as_text(night.accepted_at),
     }
 
 
@@ -157,10 +158,6 @@ def _from_row(row: Mapping[str, Any]) -> Guarded:
 
 def _blocks_text(blocks: Sequence[Block]) -> str:
     return json.dumps([asdict(one) for one in blocks], ensure_ascii=False)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _moment(value: datetime | str) -> datetime:
