@@ -48,10 +48,10 @@ watcher: list[Progress] = []
 
 
 def may_pass(task: object, run: object, state: State) -> bool:
-    """Whether a failed extraction is worth another try: a refusal of the key or of a right stays one."""
+    """Whether a failed extraction is worth another try: a refusal of the key or of a right stays one, and so does another company."""
     error = state.result(raise_on_failure=False)
     cause = error.__cause__ if isinstance(error, BaseException) else None
-    return not (isinstance(cause, ApiError) and cause.status in LASTING)
+    return not (isinstance(error, BlockedPlan) or (isinstance(cause, ApiError) and cause.status in LASTING))
 
 
 @task(retries=EXTRACT_RETRIES, retry_condition_fn=may_pass, cache_policy=NO_CACHE, persist_result=False)
@@ -71,13 +71,12 @@ def check_guards(night: Night) -> list[str]:
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def make_plan(night: Night, slugs: Sequence[str], blocks: Sequence[str]):
-    crms = {slug: crm for slug, crm in steps.connect_crms(night.settings).items() if slug in slugs}
-    return steps.make_plan(night, crms, blocks)
+    return steps.make_plan(night, steps.connect_crms(night.settings, slugs), blocks)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def apply_plan(night: Night, plan):
-    return steps.apply_night(night, plan, steps.connect_crms(night.settings))
+def apply_plan(night: Night, slugs: Sequence[str], plan):
+    return steps.apply_night(night, plan, steps.connect_crms(night.settings, slugs))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -147,7 +146,7 @@ def _run(night: Night, mode: str) -> Outcome:
     if mode != "off":
         plan, path = make_plan(night, crms, blocks)
         if mode == "apply" and not plan.blocks:
-            applied = apply_plan(night, quote(plan))  # unquoted, Prefect would walk every change in search of futures
+            applied = apply_plan(night, crms, quote(plan))  # unquoted, Prefect would walk every change in search of futures
     state, sentence = outcome.sentence(receipts, blocks, plan, applied, mode)
     if not blocks:
         published, page, figures = publish_marts(night)

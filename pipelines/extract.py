@@ -20,6 +20,7 @@ from pipelines import landing
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
 from pipelines.settings import ConfigurationError, Settings
+from pipelines.vendors import VENDORS
 
 LEDGER_OF_LOADS = "raw_crossfoot"
 # `night` is the business date that the calls were made for; `calls_by_object` and `cursor` are JSON.
@@ -77,7 +78,8 @@ class Receipt:
 
 def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, tokens: Any, full: bool = False,
             on_rows: Callable[[str, int], None] = lambda table, rows: None,
-            on_forecast: Callable[[Forecast], None] = lambda forecast: None) -> Receipt:
+            on_forecast: Callable[[Forecast], None] = lambda forecast: None,
+            on_company: Callable[[Mapping[str, str]], None] | None = None) -> Receipt:
     """Reads a vendor's changes since its last night and lands them in raw_<slug>, stamped `known_at`.
 
     A night that was already heard (its known_at is not after the last one) is replayed from raw: nothing is called. A
@@ -87,6 +89,8 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
 
     `full` reads every record again, whatever the last night's cursors say; only those of deletions stay, for what is gone is in no
     list. So does a night whose ledger's own control total last said that something is missing, once for each difference.
+
+    `on_company` is told the accounts that the vendor reaches ({id: name}) before anything of it is landed, and raises to refuse them.
     """
     # Late, because they take two seconds to load. dlt takes a pyarrow that another thread is still loading for a whole one.
     import pyarrow  # noqa: F401
@@ -111,6 +115,10 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     try:
         forecast = _forecast(slug, vendor, job)
         on_forecast(forecast)
+        if on_company is not None:
+            found = _identity(slug, vendor, job)
+            with _landing:
+                on_company(found)
         _load(slug, vendor.source(job), settings)
     except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
         cause = _cause(error)
@@ -139,6 +147,14 @@ def untied(settings: Settings, slug: str) -> str:
     done = _ask(settings, f"SELECT 1 FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND starts_with(message, ?)", slug,
                 f"every record was read again ({reason})")
     return "" if done else reason
+
+
+def _identity(slug: str, vendor: Any, job: Job) -> Mapping[str, str]:
+    """Whose records the vendor would give; empty where it cannot say, or no calls are left to ask, and then nothing is read either."""
+    try:
+        return vendor.identity(job.api, job.settings) if VENDORS[slug].account else {}
+    except BudgetSpent:
+        return {}
 
 
 def _forecast(slug: str, vendor: Any, job: Job) -> Forecast:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from pipelines import extract, fingerprint, guard, landing, transform
 from pipelines.extract import Forecast, Receipt
@@ -20,6 +21,7 @@ from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, Crm
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
+from pipelines.writeback.companies import Companies
 from pipelines.writeback.desired import desired_from_row
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.live import prepare_plan
@@ -106,7 +108,7 @@ def open_journal(settings: Settings) -> Iterator[Journal]:
 
 
 def extract_vendor(night: Night, slug: str, *, full: bool = False) -> Receipt:
-    """Reads one vendor; every record of it again where it is `full`. Raises ExtractFailed."""
+    """Reads one vendor; every record of it again where it is `full`. Raises ExtractFailed, and OtherCompany before anything landed."""
     done: dict[str, int] = {}
 
     def on_rows(table: str, rows: int) -> None:
@@ -117,8 +119,15 @@ def extract_vendor(night: Night, slug: str, *, full: bool = False) -> Receipt:
         night.on_progress(f"{slug}: {forecast}", 0, 0)
 
     with open_journal(night.settings) as journal:
-        return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at,
-                               tokens=Tokens(journal, night.now), full=full, on_rows=on_rows, on_forecast=on_forecast)
+        companies = Companies(night.settings, journal)
+
+        def on_company(found: Mapping[str, str]) -> None:
+            companies.check()
+            companies.check_source(slug, found)
+            companies.keep(slug, found)
+
+        return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at, tokens=Tokens(journal, night.now),
+                               full=full, on_rows=on_rows, on_forecast=on_forecast, on_company=on_company)
 
 
 def extract_vendors(night: Night, slugs: Sequence[str], *, full: bool = False) -> list[Receipt]:
@@ -156,6 +165,8 @@ def build(night: Night, *, again: bool = False) -> list[transform.Node]:
     from pipelines.writeback import source as journal_source  # late: dlt takes two seconds to load
 
     settings = night.settings
+    with open_journal(settings) as journal:
+        Companies(settings, journal).check()
     declared = {slug: importlib.import_module(f"pipelines.vendors.{slug}.source").TABLES.values() for slug in VENDORS}
     ours = [*journal_source.TABLES.values(), BUILDS, fingerprint.NIGHTS]
     extract.prepare_warehouse(settings, {**declared, journal_source.SLUG: ours})
@@ -163,6 +174,8 @@ def build(night: Night, *, again: bool = False) -> list[transform.Node]:
     if not past:
         with open_journal(settings) as journal:
             extract.land_journal(settings, journal_source, journal, as_of=night.as_of, known_at=night.known_at, now=night.now)
+    with open_journal(settings) as journal:
+        Companies(settings, journal).keep_base_currency()
     _record_build(night, "started")
     nodes = transform.build(settings, night.as_of, night.known_at)
     if not past:
@@ -225,15 +238,27 @@ def need_writing(settings: Settings) -> None:
                                   "or to roll a run back"])
 
 
-def connect_crms(settings: Settings) -> dict[str, Crm]:
-    """The configured CRMs, ready to read and to write."""
-    return {slug: connect_crm(settings, slug) for slug in settings.get("vendors", "crms")}
+def connect_crms(settings: Settings, slugs: Sequence[str] | None = None) -> dict[str, Crm]:
+    """These CRMs, or all that are configured, ready to read and to write. Raises as connect_crm."""
+    return {slug: connect_crm(settings, slug) for slug in (settings.get("vendors", "crms") if slugs is None else slugs)}
 
 
 def connect_crm(settings: Settings, slug: str) -> Crm:
-    """One CRM, ready to read and to write."""
+    """One CRM, ready to read and to write. Raises OtherCompany, and errors of the CRM that is asked whose it is."""
     source = importlib.import_module(f"pipelines.vendors.{slug}.source")
-    return importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(source.connect(settings))
+    api = source.connect(settings)
+    check_company(settings, slug, api)
+    return importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(api)
+
+
+def check_company(settings: Settings, slug: str, api: Any) -> None:
+    """Raises OtherCompany where the source reaches another company than the warehouse's or the journal's."""
+    if not VENDORS[slug].account:
+        return
+    found = importlib.import_module(f"pipelines.vendors.{slug}.source").identity(api, settings)
+    with open_journal(settings) as journal:
+        Companies(settings, journal).check()
+        Companies(settings, journal).check_source(slug, found)
 
 
 def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> list[DesiredRecord]:

@@ -101,7 +101,7 @@ def accept(
     from pipelines import acceptance
 
     done = acceptance.accept(chosen.settings, night, by, why, now())
-    show_document(done.document(), f"{done.acceptance()}\nRun the night again; it is measured against this one.")
+    show_document(done.document(), f"{show.text(done.acceptance())}\nRun the night again; it is measured against this one.")
 
 
 @app.command()
