@@ -12,12 +12,14 @@ from extract_fixture import settings_at
 from fake_crm import FREE
 from night_fixture import FAST, House, command_here, first_night, house
 
-from flows import when
+from flows import show, when
+from pipelines import acceptance, settings
 from pipelines import night as steps
-from pipelines import settings
+from pipelines.outcome import Outcome
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS
 from pipelines.writeback.companies import Companies, OtherCompany
+from pipelines.writeback.guarded import Block, Guarded, Memory
 from pipelines.writeback.plan import BlockedPlan, DesiredRecord, WritebackPolicy, make_plan
 
 COMPANIES = {("hubspot", "companies"): ACCOUNT_FIELDS}
@@ -50,24 +52,19 @@ def moved(at: House, days: int) -> steps.Night:
     return at.built_night()
 
 
-@pytest.mark.parametrize(("days", "said"), [(-30, "business date 2026-05-31 is past"), (1, "business date 2026-07-01 has not come yet")])
-def test_writeback_06_a_business_date_that_is_not_todays_is_planned_and_never_written(at, command, days, said):
-    night = moved(at, days)
+def test_writeback_06_a_business_date_in_the_past_is_planned_and_never_written(at, command):
+    _, honest = steps.make_plan(at.built_night(), at.crms, [])
+    night, said = moved(at, -30), "business date 2026-05-31 is past (the vendors were heard on 2026-06-30)"
     plan, path = steps.make_plan(night, at.crms, steps.guard_blocks(night))
     assert plan.size > 900 and steps.guard_blocks(night) == [], "it is shown, and its marts may be published"
     (sentence,) = plan.guard_blocks
-    assert sentence.startswith(f"{said} (the vendors were heard on 2026-06-30)")
-    with pytest.raises(BlockedPlan, match=said):
-        steps.apply_night(night, plan, at.crms)
-    ended = command("apply", path)
-    assert ended.code == 3 and said in ended.err and at.writes() == []
-
-
-def test_writeback_06_an_honest_plan_is_not_written_under_another_date(at):
-    plan, path = steps.make_plan(at.built_night(), at.crms, [])
+    assert sentence.startswith(said)
     with pytest.raises(BlockedPlan, match="is past"):
-        steps.apply_saved(moved(at, -30), path)
-    assert plan.guard_blocks == () and at.writes() == []
+        steps.apply_night(night, plan, at.crms)
+    for saved in (path, honest):
+        ended = command("apply", saved)
+        assert ended.code == 3 and said in ended.err
+    assert at.writes() == []
 
 
 @pytest.mark.parametrize(("profile", "zone", "known_at", "day"), [
@@ -83,7 +80,9 @@ def test_the_day_of_a_night_is_the_companys_or_the_sandboxs(tmp_path, profile, z
     chosen = settings.load(VENDORS, config=path, data_dir=tmp_path, environment={})
     assert steps.Night(chosen, day, known_at, when.now).heard_on == day
     assert steps.date_blocks(steps.Night(chosen, day, known_at, when.now)) == []
-    assert len(steps.date_blocks(steps.Night(chosen, day - timedelta(days=1), known_at, when.now))) == 1
+    for days, said in ((-1, "is past"), (1, "has not come yet")):
+        (sentence,) = steps.date_blocks(steps.Night(chosen, day + timedelta(days=days), known_at, when.now))
+        assert f"{said} (the vendors were heard on {day})" in sentence
 
 
 # -- write-back that is off
@@ -152,10 +151,38 @@ def test_a_day_more_overdue_is_no_change_to_approve(before, after, counts):
     assert bool(records(9, 9, 9, field="days_overdue", before=before, after=after)) is counts
 
 
+# -- a blocked night that somebody accepts
+
+
+def test_a_night_is_accepted_by_name_and_that_is_shown(at, command):
+    night = at.built_night()
+    doubts = (Block("fell", "quickbooks", "invoices", "quickbooks: invoices fell from 77 to 61 records"),)
+    with steps.open_journal(at.settings) as journal:
+        Memory(at.settings.warehouse, journal).record(Guarded(night.known_at, night.as_of, {}, doubts))
+    name = Guarded(night.known_at, night.as_of, {}).name
+    for arguments, said in (((name, "--by", "Ada"), "--why missing"), ((name, "--why", "x"), "--by missing"),
+                            (("2026-01-01", "--by", "Ada", "--why", "x"), f"no blocked night is called '2026-01-01'; blocked and not "
+                                                                          f"accepted: {name} (2026-06-30)")):
+        refused = command("accept", *arguments)
+        assert refused.code == 2 and len(refused.err.splitlines()) == 1 and said in refused.err
+    done = command("--json", "accept", name, "--by", "Ada", "--why", "the old project is closed")
+    assert done.code == 0 and done.json["blocks"] == [] and done.json["accepted"] == [doubts[0].sentence]
+    assert (done.json["accepted_by"], done.json["reason"], done.json["night"]) == ("Ada", "the old project is closed", name)
+    again = command("accept", name, "--by", "Ada", "--why", "x")
+    assert again.code == 2 and again.err.endswith("blocked and not accepted: none\n")
+    (row,) = command("--json", "status").json["accepted"]
+    assert (row["accepted_by"], row["reason"], row["as_of"]) == ("Ada", "the old project is closed", "2026-06-30")
+    assert "the old project is closed" in command("status").out
+    (said,) = acceptance.resting_on(night)
+    ended = Outcome(night.as_of, night.known_at, "plan", "complete", "There is nothing to write.", accepted=(said,))
+    assert said.startswith("Ada accepted the night of 2026-06-30")
+    assert said in show.outcome(ended) and ended.document()["accepted"] == [said]
+
+
 # -- whose company it is
 
 
-def other(at: House, source: str, place: str = "both") -> None:
+def other(at: House, source: str) -> None:
     """The house's memory, as if it were of another company."""
     at.change("UPDATE raw_crossfoot.companies SET id = '999', name = 'Other Ltd' WHERE source = ?", source)
 
@@ -176,10 +203,12 @@ def test_another_company_is_refused_with_both_names_before_anything_lands(at, so
 def test_nothing_is_planned_or_written_for_another_portal(at, command):
     _, path = steps.make_plan(at.built_night(), at.crms, [])
     other(at, "hubspot")
-    for arguments in (("plan",), ("apply", path), ("doctor",)):
+    for arguments in (("plan",), ("apply", path)):
         ended = command(*arguments)
-        assert ended.code == (1 if arguments == ("doctor",) else 3) and "portal 999 (Other Ltd)" in ended.out + ended.err
+        assert ended.code == 3 and "portal 999 (Other Ltd)" in ended.err
     assert at.writes() == []
+    named = command("doctor")
+    assert named.code == 1 and "portal 999 (Other Ltd)" in named.out
 
 
 def test_another_base_currency_is_refused(at):
