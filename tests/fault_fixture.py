@@ -42,8 +42,8 @@ class FaultNight:
             for name, lines in objects.items():
                 text = "".join(json.dumps(line) + "\n" for line in lines)
                 (served / vendor / f"{name}.jsonl").write_text(text, encoding="utf-8")
-        sides = {side: [slug for slug in records if VENDORS[slug].side == side] for side in ("crm", "ledger")}
-        crms, ledgers = sides["crm"] or ["hubspot"], sides["ledger"] or ["quickbooks"]  # each side has one; without records it is empty
+        crms = [slug for slug in records if VENDORS[slug].side == "crm"]
+        ledgers = [slug for slug in records if VENDORS[slug].side == "ledger"]
         path = folder / "crossfoot.toml"
         path.write_text(f'profile = "sandbox"\n[company]\nbase_currency = "{base}"\n[vendors]\ncrms = {json.dumps(crms)}\n'
                         f"ledgers = {json.dumps(ledgers)}\n{FAST}{config}", encoding="utf-8")

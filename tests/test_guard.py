@@ -87,14 +87,6 @@ def test_a_span_counts_days_whatever_the_hour():
     assert guard.within(nights, NIGHT + timedelta(hours=5), 7) == nights[:2]
 
 
-@pytest.mark.parametrize(("won", "held", "named"), [
-    (30, {"books": (0, 0)}, 1), (1, {"books": (5, 0)}, 1), (0, {"books": (0, 0)}, 0), (21, {"books": (3, 1)}, 1),
-    (20, {"books": (3, 1)}, 0), (500, {"books": (3, 1), "more": (9, 400)}, 0), (500, {"books": (0, 0), "more": (9, 400)}, 1), (9, {}, 0),
-])
-def test_an_empty_or_nearly_empty_ledger_beside_won_deals_is_named(won, held, named):
-    assert len(guard.too_empty(won, held)) == named
-
-
 def recorded(found, at, status: str) -> None:
     extract.record_load(found, "hubspot", Job(None, found, at.date(), at, {}, lambda table: set()), status, "", {})
 
