@@ -85,6 +85,16 @@ def test_the_day_of_a_night_is_the_companys_or_the_sandboxs(tmp_path, profile, z
         assert f"{said} (the vendors were heard on {day})" in sentence
 
 
+def test_a_time_that_has_not_come_yet_is_no_night(tmp_path):
+    path = tmp_path / "crossfoot.toml"
+    path.write_text('profile = "live"\n', encoding="utf-8")
+    chosen = settings.load(VENDORS, config=path, data_dir=tmp_path, environment={})
+    for known_at in (f"{when.now() + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}", "9999-12-31T00:00:00Z"):
+        with pytest.raises(settings.ConfigurationError, match="which has not come yet; leave it out"):
+            when.tonight(chosen, None, known_at)
+    assert when.tonight(chosen, None, "2026-06-30T00:00:00Z").as_of == date(2026, 6, 30)
+
+
 # -- write-back that is off
 
 
