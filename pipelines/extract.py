@@ -115,8 +115,8 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     try:
         forecast = _forecast(slug, vendor, job)
         on_forecast(forecast)
-        if on_company is not None:
-            found = _identity(slug, vendor, job)
+        found = None if on_company is None else _identity(slug, vendor, job)
+        if found is not None:
             with _landing:
                 on_company(found)
         _load(slug, vendor.source(job), settings)
@@ -149,12 +149,12 @@ def untied(settings: Settings, slug: str) -> str:
     return "" if done else reason
 
 
-def _identity(slug: str, vendor: Any, job: Job) -> Mapping[str, str]:
-    """Whose records the vendor would give; empty where it cannot say, or no calls are left to ask, and then nothing is read either."""
+def _identity(slug: str, vendor: Any, job: Job) -> Mapping[str, str] | None:
+    """Whose records the vendor would give; empty where it has no accounts. None where no calls are left to ask: nor are any to read."""
     try:
         return vendor.identity(job.api, job.settings) if VENDORS[slug].account else {}
     except BudgetSpent:
-        return {}
+        return None
 
 
 def _forecast(slug: str, vendor: Any, job: Job) -> Forecast:

@@ -7,6 +7,7 @@ The base of a comparison is always a night whose guards passed or that a person 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -38,9 +39,8 @@ def judge(settings: Settings, as_of: date, known_at: datetime, journal: Journal)
         found += dwindled(now, within(base, known_at, days), days, share, allowance, {(one.source, one.table) for one in found})
     remedy = f"; check the vendor, or accept it with `crossfoot accept {mine.name} --by NAME --why WHY`"
     found = [Block(one.kind, one.source, one.table, one.sentence + remedy) for one in found] + empty(settings)
-    taken = {one.key for one in mine.accepted}
-    seen = Guarded(known_at, as_of, now, tuple(one for one in found if one.key not in taken), mine.accepted, mine.accepted_by, mine.reason,
-                   mine.accepted_at)
+    open_doubts = tuple(one for one in found if one not in mine.accepted)
+    seen = replace(mine, as_of=as_of, counts=now, blocks=open_doubts)
     if seen != mine:
         memory.record(seen)
     return seen

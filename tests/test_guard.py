@@ -158,6 +158,16 @@ def test_writeback_03_an_accepted_night_is_a_base_and_its_acceptance_covers_no_l
     assert [said[:12] for said in acceptance.resting_on(later)] == ["Ada accepted"]
 
 
+def test_an_acceptance_is_of_the_numbers_that_were_accepted(warehouse):
+    warehouse.land(BEFORE, range(77))
+    warehouse.judge(BEFORE)
+    warehouse.land(NIGHT, range(16), deleted=True)
+    warehouse.judge(NIGHT)
+    acceptance.accept(warehouse.settings, NIGHT.date().isoformat(), "Ada", "x", NIGHT)
+    warehouse.land(NIGHT, range(16, 40), deleted=True)  # a vendor that had failed is read again the same night
+    assert "fell from 77 to 37" in warehouse.judge(NIGHT)[0]
+
+
 def test_the_guard_forgets_neither_with_the_warehouse_nor_with_the_journal(warehouse):
     warehouse.land(BEFORE, range(77))
     warehouse.judge(BEFORE)

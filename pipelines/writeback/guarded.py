@@ -43,16 +43,13 @@ Counts = Mapping[str, Mapping[str, int]]  # source -> raw table -> records that 
 
 @dataclass(frozen=True)
 class Block:
-    """One doubt about a night: its kind (fell, dwindled, gone, empty), source, raw table ("" for the whole source), and a sentence."""
+    """One doubt about a night: its kind (fell, fell in 7 days, gone, empty), source, raw table ("" for the whole source), and a sentence
+    with the numbers. An acceptance is of all that: other numbers are another doubt."""
 
     kind: str
     source: str
     table: str
     sentence: str
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return (self.kind, self.source, self.table)
 
 
 @dataclass(frozen=True)
