@@ -13,8 +13,10 @@ from fake_crm import FREE
 from night_fixture import FAST, House, command_here, first_night, house
 
 from flows import show, when
-from pipelines import acceptance, settings
+from pipelines import acceptance, extract, settings
 from pipelines import night as steps
+from pipelines.http import BudgetSpent
+from pipelines.landing import Job
 from pipelines.outcome import Outcome
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS
@@ -227,6 +229,16 @@ def test_another_base_currency_is_refused(at):
                  lambda: steps.extract_vendor(dataclasses.replace(at.built_night(), known_at=when.now()), "hubspot")):
         with pytest.raises(OtherCompany, match=r"base_currency is EUR and .* was built in USD: set it to USD"):
             step()
+
+
+def test_where_no_calls_are_left_nobody_is_asked_and_nobody_refused():
+    class Spent:
+        @staticmethod
+        def identity(api, chosen):
+            raise BudgetSpent("no more calls")
+
+    job = Job(None, None, date(2026, 6, 30), when.now(), {}, lambda table: set())
+    assert extract._identity("hubspot", Spent, job) is None and extract._identity("ecb", Spent, job) == {}
 
 
 class Places:

@@ -23,6 +23,7 @@ from pipelines import guard, settings, transform
 from pipelines import night as steps
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.outcome import FILE, Outcome
+from pipelines.writeback.companies import OtherCompany
 from pipelines.writeback.guarded import Block, Guarded
 
 LEDGER_DOWN = "the last extract of quickbooks failed"
@@ -367,6 +368,24 @@ def test_a_night_that_a_guard_stops_is_blocked_writes_and_publishes_nothing(serv
     assert ran.outcome.sent.endswith("chat/nobody was not told: Prefect has no such block; `prefect block ls` lists those that it has, "
                                      "correct [mail] notification_block.")
     assert "ConnectionRefusedError" in ran.artifacts["crossfoot-night"]["data"]
+
+
+def test_another_company_blocks_the_night_and_is_not_asked_again(server, at, heard, monkeypatch):
+    def foreign(night, slug):
+        if slug == "hubspot":
+            raise OtherCompany(["hubspot now reaches hubspot portal 2 and the journal holds hubspot portal 1"])
+        return Receipt(slug, "complete")
+
+    monkeypatch.setattr(steps, "extract_vendor", foreign)
+    ran = run(at)
+    assert ran.state.name == "Blocked" and "portal 2 and the journal holds hubspot portal 1" in ran.state.message
+    assert ran.task("extract hubspot")["run_count"] == 1 and at.writes() == [] and ran.outcome.published is None
+
+
+def test_a_business_date_in_the_past_is_shown_and_published_and_not_written(server, at, heard):
+    ran = run(at, as_of="2026-05-31")
+    assert ran.state.name == "Blocked" and "business date 2026-05-31 is past" in ran.state.message
+    assert ran.outcome.plan.size > 0 and ran.outcome.published.exists() and at.writes() == []
 
 
 def test_a_plan_beyond_the_limit_is_blocked_and_the_marts_are_published(server, at, heard):
