@@ -1,7 +1,7 @@
 """`make demo`: two nights over an invented company on this machine, and what they did, in words.
 
-Starts the sandbox, runs the first night with write-back, lets a day pass, runs the second, compares with the sandbox's
-answer key, and stops what it started.
+Starts the sandbox, runs the first night, approves its plan as a user would, lets a day pass, runs the second night with
+write-back, compares with the sandbox's answer key, and stops what it started.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def main() -> None:
         os.environ[settings.SANDBOX_URL_VARIABLE] = url
         _say(f"The sandbox answers as {' and '.join(card.name for card in VENDORS.values() if card.is_called)} at {url}.")
         _create_fields()
-        first = _night("First night", None)
+        first = _night("First night", "plan", ", with Prefect starting up")
+        _approve(first)
         _say("A day passes: deals close, invoices fall due, customers pay.")
         _call(url, "advance", {"days": 1})
-        second = _night("Second night", first)
+        second = _night("Second night", "apply")
         wrong = _compare(second, _call(url, "answers"))
     print(f"\nDone in {time.monotonic() - began:.0f} s.")
     if wrong:
@@ -83,10 +84,20 @@ def _create_fields() -> None:
     _say(f"{count} fields for Crossfoot were created in the CRM.")
 
 
-def _night(title: str, before: Any) -> Any:
-    _say(f"{title} …" if before else f"{title}, with Prefect starting up …")
+def _approve(ended: Any) -> None:
+    """The first plan changes most records, so no night writes it by itself."""
+    from flows.when import now
+    from pipelines import night
+
+    _say(f"A person looks at the plan and approves it with `crossfoot apply {ended.plan.id}`.")
+    done = night.apply_saved(night.Night(settings.load(VENDORS, data_dir=DATA), ended.as_of, ended.known_at, now), ended.plan_path)
+    print(f"{show.applied(done)}\n")
+
+
+def _night(title: str, mode: str, more: str = "") -> Any:
+    _say(f"{title}{more} …")
     with show.progress(quiet=False) as on_progress:
-        ended = once.run(settings.load(VENDORS, data_dir=DATA), None, None, "apply", on_progress)
+        ended = once.run(settings.load(VENDORS, data_dir=DATA), None, None, mode, on_progress)
     print(f"\n== {title} ==\n{show.outcome(ended)}\n")
     with landing.connect(ended.published, read_only=True) as connection:
         for heading, query in FIGURES.values():

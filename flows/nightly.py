@@ -16,8 +16,8 @@ from prefect.utilities.annotations import quote
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from flows.when import tonight
+from pipelines import acceptance, outcome, publish, settings, tieout
 from pipelines import night as steps
-from pipelines import outcome, publish, settings, tieout
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.landing import WarehouseBusy
@@ -48,10 +48,10 @@ watcher: list[Progress] = []
 
 
 def may_pass(task: object, run: object, state: State) -> bool:
-    """Whether a failed extraction is worth another try: a refusal of the key or of a right stays one."""
+    """Whether a failed extraction is worth another try: a refusal of the key or of a right stays one, and so does another company."""
     error = state.result(raise_on_failure=False)
     cause = error.__cause__ if isinstance(error, BaseException) else None
-    return not (isinstance(cause, ApiError) and cause.status in LASTING)
+    return not (isinstance(error, BlockedPlan) or (isinstance(cause, ApiError) and cause.status in LASTING))
 
 
 @task(retries=EXTRACT_RETRIES, retry_condition_fn=may_pass, cache_policy=NO_CACHE, persist_result=False)
@@ -71,13 +71,12 @@ def check_guards(night: Night) -> list[str]:
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def make_plan(night: Night, slugs: Sequence[str], blocks: Sequence[str]):
-    crms = {slug: crm for slug, crm in steps.connect_crms(night.settings).items() if slug in slugs}
-    return steps.make_plan(night, crms, blocks)
+    return steps.make_plan(night, steps.connect_crms(night.settings, slugs), blocks)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def apply_plan(night: Night, plan):
-    return steps.apply_night(night, plan, steps.connect_crms(night.settings))
+def apply_plan(night: Night, slugs: Sequence[str], plan):
+    return steps.apply_night(night, plan, steps.connect_crms(night.settings, slugs))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -118,6 +117,8 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
     chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
     night = tonight(chosen, as_of, known_at, *watcher[-1:])
     mode = mode or night.policy.mode
+    if mode == "apply":
+        steps.need_writing(chosen)
     try:
         ended = _run(night, mode)
     except STOPPED as error:
@@ -145,12 +146,12 @@ def _run(night: Night, mode: str) -> Outcome:
     if mode != "off":
         plan, path = make_plan(night, crms, blocks)
         if mode == "apply" and not plan.blocks:
-            applied = apply_plan(night, quote(plan))  # unquoted, Prefect would walk every change in search of futures
+            applied = apply_plan(night, crms, quote(plan))  # unquoted, Prefect would walk every change in search of futures
     state, sentence = outcome.sentence(receipts, blocks, plan, applied, mode)
     if not blocks:
         published, page, figures = publish_marts(night)
     ended = Outcome(night.as_of, night.known_at, mode, state, sentence, tuple(receipts), plan, path, applied, published, page,
-                    certificates)
+                    certificates, accepted=acceptance.resting_on(night))
     return _told(night, ended, figures)
 
 
@@ -215,6 +216,7 @@ def _artifacts(night: Night, ended: Outcome, figures: report.Report | None) -> N
     elif ended.tie_out:  # a doubtful night publishes no report; its certificates are shown all the same
         shown = tieout.lines({one.source: one.document() for one in ended.tie_out})
         lines += ["", "Tie-out:", *(f"{'  ' * line.startswith('  ')}- {report.plain(line)}" for line in shown)]
+    lines += [f"\n{report.plain(one)}" for one in ended.accepted]
     lines += ["", "| Source | State | Calls | Rows |", "|---|---|---:|---:|"]
     lines += [f"| {one.source} | {one.status} {report.plain(one.message)} | {sum(one.calls.values())} | {sum(one.rows.values())} |"
               for one in ended.receipts]

@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.money import Money
+
+if TYPE_CHECKING:
+    from pipelines.writeback.recent import Recent
 
 MAX_ROWS = 40
 # Characters of a cell that an answer shows: a definition is longer than a name.
@@ -189,6 +192,7 @@ def outcome(ended: Any) -> str:
         lines.append(applied(ended.applied))
     if ended.published is not None:
         lines += [f"Published marts: {ended.published}", f"Report: {ended.report}"]
+    lines += [text(one) for one in ended.accepted]
     lines.append(text(ended.sent))
     return "\n".join(line for line in lines if line)
 
@@ -200,20 +204,24 @@ def tie_out(certificates: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines(certificates)
 
 
-def status(last: Mapping[str, Any] | None, runs: Sequence[Mapping[str, Any]], lease: Any = None) -> str:
+def status(last: Mapping[str, Any] | None, found: Recent) -> str:
     if last is None:
         lines = ["No night has run yet; `crossfoot run` runs one."]
     else:
         lines = [f"Last night: {last['as_of']}, {last['state']}. {text(last['sentence'])}"]
         lines += [f"  {slug}: {vendor['status']} {text(vendor['message'])}".rstrip() for slug, vendor in last["vendors"].items()]
         lines += [f"  tie-out {text(line)}" for line in tie_out(last.get("tie_out") or {})]
+        lines += [f"  {text(one)}" for one in last.get("accepted") or ()]
         for problem in (last["applied"] or {}).get("problems", []):
             lines.append(f"  {problem['outcome']}: {problem['object']} {problem['record']} {problem['field']}: {text(problem['message'])}")
         lines += [f"  {name}: {text(last[name])}" for name in ("published", "report", "sent") if last.get(name)]
-    if runs:
-        rows = [[run["run_id"], run["status"], run["plan_id"], run["written"], run["message"]] for run in runs]
+    if found.runs:
+        rows = [[run["run_id"], run["status"], run["plan_id"], run["written"], run["message"]] for run in found.runs]
         lines += ["", table(["run", "status", "plan", "written", "message"], rows)]
-    lines += ["", f"Lock: {text(lease)}."] if lease else []
+    if found.accepted:
+        names = ["known_at", "as_of", "accepted_by", "accepted_at", "reason"]
+        lines += ["", table(["accepted night", "as of", "by", "on", "why"], [[one[name] for name in names] for one in found.accepted])]
+    lines += ["", f"Lock: {text(found.lease)}."] if found.lease else []
     return "\n".join(lines)
 
 

@@ -22,13 +22,16 @@ def tonight(settings: Settings, as_of: str | None = None, known_at: str | None =
     """The night that the parameters name; what they leave out is today's date in the company's time zone and now.
 
     The sandbox has a calendar of its own, and its nights follow that. Raises ConfigurationError for a date or a time
-    that cannot be read, and where the sandbox does not answer.
+    that cannot be read or has not come yet, and where the sandbox does not answer.
     """
     day, moment = parse_date(as_of), parse_time(known_at)
     if settings.profile == "sandbox" and (day is None or moment is None):
         world = sandbox_health(settings)
         day = day or date.fromisoformat(world["today"])
         moment = moment or _after_last(settings, datetime.fromisoformat(world["now"]))
+    if settings.profile == "live" and moment is not None and moment > now():
+        # The vendors would count as heard until then, and no night before that would read or write anything.
+        raise ConfigurationError([f"--known-at is {known_at!r}, which has not come yet; leave it out to hear the vendors up to now"])
     moment = (moment or now()).replace(microsecond=0)  # it is written to CRMs, and some of them keep no more
     return Night(settings, day or moment.astimezone(settings.zone).date(), moment, now, on_progress)
 

@@ -50,7 +50,9 @@ class Limit:
 class Card:
     """Slug, side (crm, ledger, billing, rates), addresses, secrets, settings, page sizes and published limits of one vendor.
 
-    `calls_a_night` is the default of its setting max_calls_per_night: what reading may use; 0 sets no limit.
+    `account`: what the vendor calls a customer's account (portal, organisation); then `identity(api, settings)` in source.py gives
+    {id: name} of those that the configuration reaches. `calls_a_night` is the default of its setting max_calls_per_night: what
+    reading may use; 0 sets no limit.
     """
 
     slug: str
@@ -65,6 +67,7 @@ class Card:
     objects: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     calls_a_night: int = 0
+    account: str = ""
 
     @property
     def is_called(self) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from datetime import datetime
 
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
-from pipelines.night import Tokens, connect_crm, open_journal
+from pipelines.night import Tokens, check_company, connect_crm, open_journal
 from pipelines.settings import ConfigurationError, Settings, missing_mail_password, missing_secrets
 from pipelines.transform import PROJECT
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import FieldsMissing
 from pipelines.writeback import setup
+from pipelines.writeback.companies import OtherCompany
 from pipelines.writeback.journal import JournalUnavailable
 
 
@@ -45,13 +46,17 @@ def _folders(settings: Settings) -> list[str]:
 
 
 def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
-    """Whether the vendor answers, lets everything be read that is needed, and (a CRM) has Crossfoot's fields as they should be."""
+    """Whether the vendor answers, is of the warehouse's company, lets everything be read that is needed, and (a CRM) has Crossfoot's
+    fields as they should be."""
     source = importlib.import_module(f"pipelines.vendors.{slug}.source")
     try:
-        findings = source.check(source.connect(settings, tokens), settings)
+        api = source.connect(settings, tokens)
+        findings = source.check(api, settings)
+        if not findings:
+            check_company(settings, slug, api)
         if not findings and VENDORS[slug].side == "crm":
             crm = connect_crm(settings, slug)
             findings += setup.sentences(slug, setup.missing(crm))
-    except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing) as error:
+    except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing, OtherCompany) as error:
         findings = [str(error)]
     return findings

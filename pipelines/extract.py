@@ -20,6 +20,7 @@ from pipelines import landing
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
 from pipelines.settings import ConfigurationError, Settings
+from pipelines.vendors import VENDORS
 
 LEDGER_OF_LOADS = "raw_crossfoot"
 # `night` is the business date that the calls were made for; `calls_by_object` and `cursor` are JSON.
@@ -80,7 +81,8 @@ class Receipt:
 
 def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, tokens: Any, full: bool = False,
             on_rows: Callable[[str, int], None] = lambda table, rows: None,
-            on_forecast: Callable[[Forecast], None] = lambda forecast: None) -> Receipt:
+            on_forecast: Callable[[Forecast], None] = lambda forecast: None,
+            on_company: Callable[[Mapping[str, str]], None] | None = None) -> Receipt:
     """Reads a vendor's changes since its last night and lands them in raw_<slug>, stamped `known_at`.
 
     A night that was already heard (its known_at is not after the last one) is replayed from raw: nothing is called. A
@@ -90,6 +92,8 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
 
     `full` reads every record again, whatever the last night's cursors say, and finds what is gone although no night has noticed. So
     does a night whose ledger's own control last said that something is missing, once for each difference and week.
+
+    `on_company` is told the accounts that the vendor reaches ({id: name}) before anything of it is landed, and raises to refuse them.
     """
     # Late, because they take two seconds to load. dlt takes a pyarrow that another thread is still loading for a whole one.
     import pyarrow  # noqa: F401
@@ -114,6 +118,10 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     try:
         forecast = _forecast(slug, vendor, job)
         on_forecast(forecast)
+        found = None if on_company is None else _identity(slug, vendor, job)
+        if found is not None:
+            with _landing:
+                on_company(found)
         _load(slug, vendor.source(job), settings)
     except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
         cause = _cause(error)
@@ -156,6 +164,14 @@ def untied(settings: Settings, slug: str, known_at: datetime) -> str:
                 "OR known_at > ? AND starts_with(message, ?) AND NOT starts_with(message, ?))", slug, f"{READ_AGAIN} ({reason})",
                 known_at - timedelta(days=DAYS_BETWEEN_FULL_READINGS), READ_AGAIN, f"{READ_AGAIN} ({ASKED_FOR})")
     return "" if done else reason
+
+
+def _identity(slug: str, vendor: Any, job: Job) -> Mapping[str, str] | None:
+    """Whose records the vendor would give; empty where it has no accounts. None where no calls are left to ask: nor are any to read."""
+    try:
+        return vendor.identity(job.api, job.settings) if VENDORS[slug].account else {}
+    except BudgetSpent:
+        return None
 
 
 def _forecast(slug: str, vendor: Any, job: Job) -> Forecast:

@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from pipelines import extract, fingerprint, guard, landing, transform
 from pipelines.extract import Forecast, Receipt
 from pipelines.landing import Table
+from pipelines.sandbox.clock import HOUR_OF_DAY
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, Crm
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
+from pipelines.writeback.companies import Companies
 from pipelines.writeback.desired import Desired, read_desired
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.lease import Lease
@@ -57,6 +60,13 @@ class Night:
     on_progress: Progress = silent
 
     @property
+    def heard_on(self) -> date:
+        """The day that it is when the vendors are heard: the company's, or the sandbox's, which begins at 22:00 UTC."""
+        if self.settings.profile == "sandbox":
+            return (self.known_at.astimezone(UTC) - timedelta(hours=HOUR_OF_DAY)).date()
+        return self.known_at.astimezone(self.settings.zone).date()
+
+    @property
     def policy(self) -> WritebackPolicy:
         chosen, ledgers = self.settings.values["writeback"], self.settings.get("vendors", "ledgers")
         strange = [name for name in {**chosen["field_policies"], **chosen["null_policies"]}
@@ -65,7 +75,8 @@ class Night:
             raise ConfigurationError([f"{self.settings.path}: [writeback] has a policy for {name!r}; the fields are "
                                       f"{', '.join(sorted(FIELD_NAMES))}" for name in strange])
         return WritebackPolicy(
-            mode=chosen["mode"], max_change_share=chosen["max_change_share"], field_policies=chosen["field_policies"],
+            mode=chosen["mode"], max_change_share=chosen["max_change_share"],
+            change_allowance=chosen["change_allowance"], field_policies=chosen["field_policies"],
             null_policies=chosen["null_policies"], overdue_tasks=chosen["overdue_tasks"],
             ledger=ledgers[0] if len(ledgers) == 1 else None,
             task_owners={slug: owner for slug in self.settings.get("vendors", "crms")
@@ -109,7 +120,7 @@ def unlock(settings: Settings, by: str, why: str, now: datetime) -> Lease | None
 
 
 def extract_vendor(night: Night, slug: str, *, full: bool = False) -> Receipt:
-    """Reads one vendor; every record of it again where it is `full`. Raises ExtractFailed."""
+    """Reads one vendor; every record of it again where it is `full`. Raises ExtractFailed, and OtherCompany before anything landed."""
     done: dict[str, int] = {}
 
     def on_rows(table: str, rows: int) -> None:
@@ -120,8 +131,15 @@ def extract_vendor(night: Night, slug: str, *, full: bool = False) -> Receipt:
         night.on_progress(f"{slug}: {forecast}", 0, 0)
 
     with open_journal(night.settings) as journal:
-        return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at,
-                               tokens=Tokens(journal, night.now), full=full, on_rows=on_rows, on_forecast=on_forecast)
+        companies = Companies(night.settings, journal)
+
+        def on_company(found: Mapping[str, str]) -> None:
+            companies.check()
+            companies.check_source(slug, found)
+            companies.keep(slug, found)
+
+        return extract.extract(slug, night.settings, as_of=night.as_of, known_at=night.known_at, tokens=Tokens(journal, night.now),
+                               full=full, on_rows=on_rows, on_forecast=on_forecast, on_company=on_company)
 
 
 def extract_vendors(night: Night, slugs: Sequence[str], *, full: bool = False) -> list[Receipt]:
@@ -159,6 +177,8 @@ def build(night: Night, *, again: bool = False) -> list[transform.Node]:
     from pipelines.writeback import source as journal_source  # late: dlt takes two seconds to load
 
     settings = night.settings
+    with open_journal(settings) as journal:
+        Companies(settings, journal).check()
     declared = {slug: importlib.import_module(f"pipelines.vendors.{slug}.source").TABLES.values() for slug in VENDORS}
     ours = [*journal_source.TABLES.values(), BUILDS, fingerprint.NIGHTS]
     extract.prepare_warehouse(settings, {**declared, journal_source.SLUG: ours})
@@ -166,6 +186,8 @@ def build(night: Night, *, again: bool = False) -> list[transform.Node]:
     if not past:
         with open_journal(settings) as journal:
             extract.land_journal(settings, journal_source, journal, as_of=night.as_of, known_at=night.known_at, now=night.now)
+    with open_journal(settings) as journal:
+        Companies(settings, journal).keep_base_currency()
     _record_build(night, "started")
     nodes = transform.build(settings, night.as_of, night.known_at)
     if not past:
@@ -202,23 +224,53 @@ def built(settings: Settings) -> Built | None:
 
 
 def guard_blocks(night: Night) -> list[str]:
-    """What makes this night too doubtful to write anything; empty: nothing."""
+    """What makes this night too doubtful to write or publish anything; empty: nothing. What the guard sees is remembered."""
     models = built(night.settings)
     blocks = [] if models and models.complete else ["the models are not completely built; run `crossfoot build` and mend what it names"]
     blocks += ["a later night was heard already: this one is a replay, and the CRM is of today"] if is_past(night) else []
-    blocks += guard.empty(night.settings) if models and models.complete else []
-    return blocks + guard.shrunk(night.settings, night.known_at)
+    if blocks:
+        return blocks  # a night that is none of the newest, or has no numbers, is nothing to measure later ones against
+    with open_journal(night.settings) as journal:
+        return [one.sentence for one in guard.judge(night.settings, night.as_of, night.known_at, journal).blocks]
 
 
-def connect_crms(settings: Settings) -> dict[str, Crm]:
-    """The configured CRMs, ready to read and to write."""
-    return {slug: connect_crm(settings, slug) for slug in settings.get("vendors", "crms")}
+def date_blocks(night: Night) -> list[str]:
+    """Why nothing of the night may be written although it may be shown: its business date is not the day that it was heard on."""
+    if night.as_of == night.heard_on:
+        return []
+    when = "is past" if night.as_of < night.heard_on else "has not come yet"
+    return [f"business date {night.as_of} {when} (the vendors were heard on {night.heard_on}): such a night is planned and shown, and "
+            "never written; leave --as-of out to write"]
+
+
+def need_writing(settings: Settings) -> None:
+    """Raises ConfigurationError where write-back is off: then no command writes to a CRM."""
+    if settings.get("writeback", "mode") == "off":
+        raise ConfigurationError(["[writeback] mode is \"off\", and nothing is written to a CRM; set it to \"plan\" to apply a plan "
+                                  "or to roll a run back"])
+
+
+def connect_crms(settings: Settings, slugs: Sequence[str] | None = None) -> dict[str, Crm]:
+    """These CRMs, or all that are configured, ready to read and to write. Raises as connect_crm."""
+    return {slug: connect_crm(settings, slug) for slug in (settings.get("vendors", "crms") if slugs is None else slugs)}
 
 
 def connect_crm(settings: Settings, slug: str) -> Crm:
-    """One CRM, ready to read and to write."""
+    """One CRM, ready to read and to write. Raises OtherCompany, and errors of the CRM that is asked whose it is."""
     source = importlib.import_module(f"pipelines.vendors.{slug}.source")
-    return importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(source.connect(settings))
+    api = source.connect(settings)
+    check_company(settings, slug, api)
+    return importlib.import_module(f"pipelines.vendors.{slug}.crm").CRM(api)
+
+
+def check_company(settings: Settings, slug: str, api: Any) -> None:
+    """Raises OtherCompany where the source reaches another company than the warehouse's or the journal's."""
+    if not VENDORS[slug].account:
+        return
+    found = importlib.import_module(f"pipelines.vendors.{slug}.source").identity(api, settings)
+    with open_journal(settings) as journal:
+        Companies(settings, journal).check()
+        Companies(settings, journal).check_source(slug, found)
 
 
 def desired_records(settings: Settings, crms: Mapping[str, Crm]) -> Desired:
@@ -237,7 +289,7 @@ def make_plan(night: Night, crms: Mapping[str, Crm], blocks: Sequence[str]) -> t
     with open_journal(night.settings) as journal:
         plan = prepare_plan(
             desired.records, crms, journal, night.policy, as_of=night.as_of, leaving=desired.leaving,
-            holder=Holder(free_run_id(night, journal, "plan")), now=night.now, guard_blocks=[*blocks, *missing],
+            holder=Holder(free_run_id(night, journal, "plan")), now=night.now, guard_blocks=[*blocks, *date_blocks(night), *missing],
             on_progress=lambda done, total: night.on_progress("records compared", done, total),
         )
     return plan, save_plan(plan, night.settings.data_dir / "plans")
@@ -251,7 +303,9 @@ def apply_night(night: Night, plan: Plan, crms: Mapping[str, Crm]) -> ApplyResul
 
 
 def apply_saved(night: Night, path: Path) -> ApplyResult:
-    """Writes what a saved and shown plan approved, as far as the CRM still is as it was. Raises as apply_night."""
+    """Writes what a saved and shown plan approved, as far as the CRM still is as it was. Raises as apply_night, and
+    ConfigurationError where write-back is off."""
+    need_writing(night.settings)
     approved = load_plan(path)
     crms = connect_crms(night.settings)
     desired = desired_records(night.settings, crms)
@@ -259,15 +313,16 @@ def apply_saved(night: Night, path: Path) -> ApplyResult:
         run = Run(free_run_id(night, journal, "apply"), "apply", night.as_of, night.known_at, approved_plan_id=approved.id)
         return apply_approved(
             approved, desired.records, crms, journal, night.policy, run, now=night.now, leaving=desired.leaving,
-            guard_blocks=guard_blocks(night), on_progress=_written(night),
+            guard_blocks=[*guard_blocks(night), *date_blocks(night)], on_progress=_written(night),
         )
 
 
 def roll_back(night: Night, run_id: str) -> ApplyResult:
-    """Undoes what a run wrote, as far as nobody changed it since. Raises as apply_night, and JournalError.
+    """Undoes what a run wrote, as far as nobody changed it since. Raises as apply_saved, and JournalError.
 
     What a person approved may be taken back as a whole: the limit on the share of records holds for the other runs.
     """
+    need_writing(night.settings)
     with open_journal(night.settings) as journal:
         approved = any(row["approved_plan_id"] for row in journal.runs_by_id([run_id]))
         policy = replace(night.policy, max_change_share=Decimal(1)) if approved else night.policy

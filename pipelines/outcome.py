@@ -29,7 +29,7 @@ LACKING = {"failed": "could not be read", "partial": "was read in part"}
 @dataclass(frozen=True)
 class Outcome:
     """The end of a night. `state`: complete, partial (a vendor or some writes failed), blocked or failed. `sent` says who was
-    told of it, and to whom the report could not be sent; empty where nobody is to be told."""
+    told of it, and to whom the report could not be sent; empty where nobody is to be told. `accepted`: who accepted what it rests on."""
 
     as_of: date
     known_at: datetime
@@ -44,6 +44,7 @@ class Outcome:
     report: Path | None = None
     tie_out: tuple[Certificate, ...] = ()
     sent: str = ""
+    accepted: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The outcome as plain JSON values."""
@@ -58,6 +59,7 @@ class Outcome:
             "published": self.published and str(self.published),
             "report": self.report and str(self.report),
             "sent": self.sent,
+            "accepted": list(self.accepted),
         }
 
 

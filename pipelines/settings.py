@@ -124,9 +124,6 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
         problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as http://127.0.0.1:{SANDBOX_PORT}")
     if problems:
         raise ConfigurationError(problems)
-    if profile == "sandbox" and "max_change_share" not in document.get("writeback", {}):
-        # The sandbox holds nobody's data: its first night may fill every record without an approval.
-        values["writeback"]["max_change_share"] = Decimal(1)
     return Settings(
         profile=profile,
         path=path,

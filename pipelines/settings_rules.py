@@ -34,7 +34,8 @@ def place(path: Path | None, text: str, section: str, key: str) -> str:
 
 
 def check_vendors(values: Mapping[str, Mapping[str, Any]], cards: Mapping[str, Card], problems: list[str],
-                   text: str, path: Path | None) -> None:
+                  text: str, path: Path | None) -> None:
+    """One CRM and one ledger at least: without a ledger every account would say that it has no invoices."""
     for key, side in (("crms", "crm"), ("ledgers", "ledger"), ("rates", "rates")):
         known = sorted(slug for slug, card in cards.items() if card.side == side)
         problems += [
@@ -46,6 +47,8 @@ def check_vendors(values: Mapping[str, Mapping[str, Any]], cards: Mapping[str, C
             for slug, times in Counter(values["vendors"][key]).items()
             if times > 1
         ]
+        if side != "rates" and not values["vendors"][key]:
+            problems.append(f"{place(path, text, 'vendors', key)}: [vendors] {key} is empty; name at least one of {', '.join(known)}")
 
 
 def check_thresholds(values: Mapping[str, Mapping[str, Any]], problems: list[str], text: str, path: Path | None) -> None:

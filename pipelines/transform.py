@@ -56,6 +56,7 @@ def variables(settings: Settings) -> dict[str, Any]:
     status = settings.values["status"]
     return {
         "base_currency": settings.base_currency,
+        "time_zone": settings.get("company", "time_zone"),
         "crms": list(settings.get("vendors", "crms")),
         "ledgers": list(settings.get("vendors", "ledgers")),
         "rates": list(settings.get("vendors", "rates")),

@@ -128,8 +128,8 @@ def test_crm_06_empty_ledger_is_tied(tmp_path: Path) -> None:
     books.customer("1")
     books.deal("2", "1", "100")
     found = FaultNight(tmp_path, {"hubspot": books.hubspot, "quickbooks": {"customers": [], "invoices": []}}, tests=False)
-    (sentence,) = guard.empty(found.settings)
-    assert sentence.startswith("quickbooks has 0 customers and 0 documents beside 1 won deals: check that it is the right company")
+    (doubt,) = guard.empty(found.settings)
+    assert doubt.sentence.startswith("quickbooks has 0 customers and 0 documents beside 1 won deals: check that it is the right company")
     (certificate,) = tieout.certificates(found.settings)
     assert (certificate.state, certificate.kind) == ("not compared", "nothing_to_compare")
     assert "nothing to compare" in tieout.sentence("quickbooks", certificate.document())
@@ -138,6 +138,7 @@ def test_crm_06_empty_ledger_is_tied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("won", "held", "sentences"), [
     (0, {"books": (0, 0)}, 0), (1, {"books": (0, 0)}, 1), (1, {"books": (3, 0)}, 1), (1, {"books": (3, 1)}, 0), (202, {"books": (9, 9)}, 1),
     (202, {"books": (9, 200)}, 0), (202, {"books": (0, 0), "more": (9, 200)}, 1), (19, {"books": (1, 0), "more": (0, 9)}, 2), (50, {}, 0),
+    (20, {"books": (3, 1)}, 0), (21, {"books": (3, 1)}, 1),
 ])  # fmt: skip
 def test_crm_06_next_to_nothing_beside_won_deals(won: int, held: dict[str, tuple[int, int]], sentences: int) -> None:
     assert len(guard.too_empty(won, held)) == sentences

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 import requests
 from mail_fixture import serving
-from night_fixture import FAST, SANDBOX_SECRETS, House, command_here, first_night, house
+from night_fixture import APPROVED, FAST, SANDBOX_SECRETS, House, command_here, first_night, house
 from sandbox_fixture import control
 
 from flows import when
@@ -23,6 +23,8 @@ from pipelines import guard, settings, transform
 from pipelines import night as steps
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.outcome import FILE, Outcome
+from pipelines.writeback.companies import OtherCompany
+from pipelines.writeback.guarded import Block, Guarded
 
 LEDGER_DOWN = "the last extract of quickbooks failed"
 
@@ -64,7 +66,7 @@ def server(tmp_path_factory) -> Iterator[None]:
 @pytest.fixture
 def at(tmp_path, tmp_path_factory):
     """The first night, built, with nothing written yet, and a day that has passed since."""
-    with house(tmp_path / "house", data=first_night(tmp_path_factory)) as made:
+    with house(tmp_path / "house", data=first_night(tmp_path_factory), config=APPROVED) as made:
         made.advance()
         made.forget()
         yield made
@@ -150,7 +152,7 @@ def complete(good):
 
 def told(port: int, block: str) -> str:
     """A configuration with somebody to write to and a block to notify."""
-    return (f'{FAST}[mail]\nto = ["cfo@acme.example"]\nfrom = "crossfoot@acme.example"\nhost = "127.0.0.1"\nport = {port}\n'
+    return (f'{APPROVED}[mail]\nto = ["cfo@acme.example"]\nfrom = "crossfoot@acme.example"\nhost = "127.0.0.1"\nport = {port}\n'
             f'security = "none"\nnotification_block = "{block}"\n')
 
 
@@ -348,7 +350,8 @@ def test_writes_that_were_rejected_are_a_partial_failure(server, at, heard):
 
 
 def test_a_night_that_a_guard_stops_is_blocked_writes_and_publishes_nothing(server, at, heard, monkeypatch):
-    monkeypatch.setattr(guard, "shrunk", lambda chosen, known_at: ["hubspot: companies fell from 59 to 29 records"])
+    doubt = Block("fell", "hubspot", "companies", "hubspot: companies fell from 59 to 29 records")
+    monkeypatch.setattr(guard, "judge", lambda chosen, as_of, known_at, journal: Guarded(known_at, as_of, {}, (doubt,)))
     before = at.data / "published" / "crossfoot.duckdb"
     before.parent.mkdir()
     before.write_bytes(b"the night before")
@@ -365,6 +368,24 @@ def test_a_night_that_a_guard_stops_is_blocked_writes_and_publishes_nothing(serv
     assert ran.outcome.sent.endswith("chat/nobody was not told: Prefect has no such block; `prefect block ls` lists those that it has, "
                                      "correct [mail] notification_block.")
     assert "ConnectionRefusedError" in ran.artifacts["crossfoot-night"]["data"]
+
+
+def test_another_company_blocks_the_night_and_is_not_asked_again(server, at, heard, monkeypatch):
+    def foreign(night, slug):
+        if slug == "hubspot":
+            raise OtherCompany(["hubspot now reaches hubspot portal 2 and the journal holds hubspot portal 1"])
+        return Receipt(slug, "complete")
+
+    monkeypatch.setattr(steps, "extract_vendor", foreign)
+    ran = run(at)
+    assert ran.state.name == "Blocked" and "portal 2 and the journal holds hubspot portal 1" in ran.state.message
+    assert ran.task("extract hubspot")["run_count"] == 1 and at.writes() == [] and ran.outcome.published is None
+
+
+def test_a_business_date_in_the_past_is_shown_and_published_and_not_written(server, at, heard):
+    ran = run(at, as_of="2026-05-31")
+    assert ran.state.name == "Blocked" and "business date 2026-05-31 is past" in ran.state.message
+    assert ran.outcome.plan.size > 0 and ran.outcome.published.exists() and at.writes() == []
 
 
 def test_a_plan_beyond_the_limit_is_blocked_and_the_marts_are_published(server, at, heard):
@@ -444,7 +465,7 @@ def test_run_prints_one_document_and_exits_with_0_1_or_3(command, at, monkeypatc
     good = command("--apply")
     assert good.code == 0 and good.json["state"] == "complete" and good.json["applied"]["status"] == "complete"
     at.config = FAST + "[writeback]\nmax_change_share = 0.0\n"
-    at.change("UPDATE activation.sync_hubspot__companies SET days_overdue = days_overdue + 1")
+    at.change("UPDATE activation.sync_hubspot__companies SET overdue_amount = overdue_amount + 1")
     at.advance()
     blocked = command("--apply")
     assert blocked.code == 3 and blocked.json["state"] == "blocked" and blocked.json["plan"]["blocks"]
@@ -452,7 +473,7 @@ def test_run_prints_one_document_and_exits_with_0_1_or_3(command, at, monkeypatc
     def silent(night, slug):
         raise ExtractFailed(Receipt(slug, "failed", message="no answer"))
 
-    at.config = FAST
+    at.config = APPROVED
     monkeypatch.setattr(steps, "extract_vendor", silent)
     partial = command("--plan")
     assert partial.code == 1 and partial.json["vendors"]["quickbooks"]["status"] == "failed"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from night_fixture import FAST, environment
+from night_fixture import APPROVED, environment
 from sandbox_fixture import control
 from test_rooms import STAGED, missing_rooms
 
@@ -29,7 +29,7 @@ SLUG, LIST, LOG = "acorn", "pipelines/vendors/__init__.py", "sandbox.log"
 SCREEN = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Adding a vendor\n")[2].partition("\n## ")[0]
 FILES = sorted(str(path.relative_to(INVENTED)) for room in ("pipelines", "dbt_project") for path in (INVENTED / room).rglob("*.*")
                if path.is_file() and "__pycache__" not in path.parts)
-CONFIGURATION = f'profile = "sandbox"\n[vendors]\ncrms = ["hubspot"]\nledgers = ["{SLUG}"]\n{FAST}'
+CONFIGURATION = f'profile = "sandbox"\n[vendors]\ncrms = ["hubspot"]\nledgers = ["{SLUG}"]\n{APPROVED}'
 CENT = Decimal("0.01")
 
 

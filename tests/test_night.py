@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
-from night_fixture import FAST, FIELDS, House, Told, first_night, house, wanted_values
+from night_fixture import APPROVED, FAST, FIELDS, House, Told, first_night, house, wanted_values
 from sandbox_fixture import control
 
 from pipelines import night as steps
@@ -242,7 +242,7 @@ def test_records_that_are_in_no_model_are_untouched(night):
 
 
 def test_the_whole_plan_was_written(night):
-    assert night.told.plan.blocks == ()
+    assert night.told.plan.guard_blocks == ()
     assert (night.told.applied.status, night.told.applied.written) == ("complete", night.told.plan.size)
 
 
@@ -372,7 +372,7 @@ def test_an_empty_value_keeps_or_clears_the_field_as_the_null_policy_says(at, po
 
 
 def test_a_record_that_a_person_moves_between_the_plan_and_the_write_is_skipped_and_named(at):
-    night, account = at.built_night(), one_account(at)
+    night, account = at.built_night(APPROVED), one_account(at)
     plan, _ = steps.make_plan(night, at.crms, steps.guard_blocks(night))
     at.edit("companies", account, days_overdue="3")
     result = steps.apply_night(night, plan, at.crms)

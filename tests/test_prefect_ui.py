@@ -74,7 +74,8 @@ def night(tmp_path_factory, chromium):
         sandbox = running.enter_context(process([*CLI, "sandbox", "--port", "0"], env, stdout=subprocess.PIPE))
         env["CROSSFOOT_SANDBOX_URL"] = json.loads(sandbox.stdout.readline())["url"]
         until(lambda: call(f"{server}/api/health"), "the Prefect server answers")
-        data = ["--data-dir", str(home / "data")]
+        (home / "crossfoot.toml").write_text('profile = "sandbox"\n[writeback]\nmax_change_share = 1\n', encoding="utf-8")
+        data = ["--config", str(home / "crossfoot.toml"), "--data-dir", str(home / "data")]
         subprocess.run([*CLI, *data, "setup-crm", "--yes"], env=env, cwd=ROOT, check=True, capture_output=True)
         run = subprocess.run([*CLI, *data, "--json", "run", "--apply"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=180)
         assert run.returncode == 0, run.stderr

@@ -131,8 +131,7 @@ def test_without_a_file_it_is_the_sandbox_with_its_own_secrets(tmp_path, monkeyp
     assert settings.missing_secrets(found, VENDORS) == []
     assert found.warehouse == tmp_path / "data" / "warehouse.duckdb"
     assert found.journal == tmp_path / "data" / "journal.sqlite"
-    # Nobody's data is there: the first night may fill every record without an approval.
-    assert found.get("writeback", "max_change_share") == Decimal(1)
+    assert found.get("writeback", "max_change_share") == Decimal("0.25"), "the limits of the live profile"
 
 
 def test_the_sandbox_may_stand_elsewhere(tmp_path, monkeypatch):
@@ -146,7 +145,7 @@ def test_the_sandbox_may_stand_elsewhere(tmp_path, monkeypatch):
         settings.load(VENDORS, environment={"CROSSFOOT_SANDBOX_URL": "10.0.0.7:99"})
 
 
-def test_a_file_without_profile_means_live_and_the_safer_share(tmp_path):
+def test_a_file_without_profile_means_live(tmp_path):
     found = load(tmp_path, "[company]\nname = 'Brightwater'", SECRETS)
     assert (found.profile, found.get("writeback", "max_change_share")) == ("live", Decimal("0.25"))
     assert load(tmp_path, 'profile = "sandbox"\n[writeback]\nmax_change_share = 0.5').get(
@@ -186,8 +185,15 @@ def test_all_missing_secrets_are_named_with_their_variables(tmp_path, monkeypatc
 
 def test_secrets_of_a_vendor_that_is_not_used_are_not_missed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = load(tmp_path, 'profile = "live"\n[vendors]\nledgers = []')
+    found = load(tmp_path, 'profile = "live"\n[vendors]\nledgers = ["xero"]')
     assert [s for s in settings.missing_secrets(found, VENDORS) if s.startswith("quickbooks")] == []
+
+
+@pytest.mark.parametrize(("key", "known"), [("crms", "hubspot, salesforce"), ("ledgers", "quickbooks, xero")])
+def test_writeback_01_an_empty_side_is_refused_when_the_file_is_read(tmp_path, key, known):
+    (problem,) = problems_of(tmp_path, f"[vendors]\n{key} = []")
+    assert problem == f"{tmp_path / 'crossfoot.toml'}, line 2: [vendors] {key} is empty; name at least one of {known}"
+    assert load(tmp_path, "[vendors]\nrates = []").get("vendors", "rates") == (), "rates may be missing"
 
 
 def test_settings_never_show_secrets(tmp_path):

@@ -81,7 +81,7 @@ def test_a_ledger_that_fails_leaves_the_accounts_of_the_other_served(shared):
 def test_two_crms_that_hold_the_same_companies_both_show_their_status(tmp_path):
     with company(tmp_path, ["hubspot", "salesforce"], [FIRST]) as at:
         told = at.whole_night(tests=False)
-        assert told.plan.blocks == () and told.applied.rejected == 0
+        assert told.plan.guard_blocks == () and told.applied.rejected == 0
         key = at.world.answers()
         # Ids that the books store are those of the first CRM: where nothing else proves the match, the other has none.
         known_there = {answer["account_id"] for answer in key["matches"].values() if answer["rung"] == 3}

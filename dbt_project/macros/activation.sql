@@ -86,7 +86,7 @@ all_sources as (
     select
         min(hold_reason) as hold_reason,
         {{ list_of("case when side = 'ledger' then source end", ',') }} as ledgers,
-        case when sum(case when complete_at is null then 1 else 0 end) = 0 then min(complete_at) end
+        case when sum(case when true_until is null then 1 else 0 end) = 0 then min(true_until) end
             as financials_as_of
     from sources
 ),
@@ -97,7 +97,7 @@ more_ledgers as (
         links.deal_id,
         min(sources.hold_reason) as hold_reason,
         {{ list_of('sources.source', ',') }} as ledgers,
-        case when sum(case when sources.complete_at is null then 1 else 0 end) = 0 then min(sources.complete_at) end
+        case when sum(case when sources.true_until is null then 1 else 0 end) = 0 then min(sources.true_until) end
             as financials_as_of
     from {{ ref('int_documents__linked') }} as links
     inner join sources on links.source = sources.source

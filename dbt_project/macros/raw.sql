@@ -4,6 +4,13 @@
 #}
 {% macro as_of() %}cast('{{ time_of_night("as_of", "1970-01-01") }}' as date){% endmacro %}
 {% macro known_at() %}cast('{{ time_of_night("known_at", "1970-01-01T00:00:00+00:00") }}' as timestamp with time zone){% endmacro %}
+{# The last second of the business date in the company's time zone: no number of that day is true of a later moment. #}
+{% macro end_of_as_of() %}
+{%- set day = modules.datetime.datetime.strptime(time_of_night("as_of", "1970-01-01"), "%Y-%m-%d") -%}
+{%- set midnight = modules.pytz.timezone(var("time_zone")).localize(day + modules.datetime.timedelta(days=1)) -%}
+{%- set last_second = midnight.astimezone(modules.pytz.utc) - modules.datetime.timedelta(seconds=1) -%}
+cast('{{ last_second.isoformat() }}' as timestamp with time zone)
+{%- endmacro %}
 {% macro time_of_night(name, while_parsing) %}
 {{- return(var(name, none) or (env_var('CROSSFOOT_' ~ name | upper) if execute else while_parsing)) -}}
 {% endmacro %}

@@ -36,7 +36,10 @@ def run(
     need_secrets(loaded)
     mode = None if apply is None else ("apply" if apply else "plan")
     from flows import once
+    from pipelines import night as steps
 
+    if apply:
+        steps.need_writing(loaded)
     with show.progress(quiet=chosen.json) as on_progress, alone_on_standard_output():
         ended = once.run(loaded, as_of, known_at, mode, on_progress)
     show_document(ended.document(), show.outcome(ended))
@@ -88,12 +91,26 @@ def schedule(
 
 
 @app.command()
+def accept(
+    night: Annotated[str, typer.Argument(help="The blocked night, as the block names it, or its business date.")],
+    by: Annotated[str, typer.Option("--by", help="Who accepts it; kept.")] = "",
+    why: Annotated[str, typer.Option("--why", help="Why it is right; kept.")] = "",
+) -> None:
+    """Accept what blocked a night, such as records that are really gone: this night's doubts and no later ones."""
+    from flows.when import now
+    from pipelines import acceptance
+
+    done = acceptance.accept(chosen.settings, night, by, why, now())
+    show_document(done.document(), f"{show.text(done.acceptance())}\nRun the night again; it is measured against this one.")
+
+
+@app.command()
 def status() -> None:
-    """Show the last night, the last runs that wrote, and which run holds the journal's lock."""
+    """Show the last night, the last runs that wrote, the nights that somebody accepted, and which run holds the journal's lock."""
     from pipelines import outcome
     from pipelines.writeback.recent import recent
 
     loaded = chosen.settings
     last, found = outcome.load(loaded), recent(loaded)
     held = found.lease.document() if found.lease else None
-    show_document({"last_night": last, "runs": found.runs, "lock": held}, show.status(last, found.runs, found.lease))
+    show_document({"last_night": last, "runs": found.runs, "accepted": found.accepted, "lock": held}, show.status(last, found))

@@ -33,6 +33,8 @@ class Field:
     options: tuple[str, ...] = ()
     null_policy: Literal["clear", "keep"] = "clear"
     companion: bool = False  # written only along with another change of the record
+    billing: bool = False  # a value other than zero says that the record has invoices or money
+    daily: bool = False  # goes on by itself from day to day
     description: str = ""
 
 
@@ -52,12 +54,12 @@ ACCOUNT_FIELDS: tuple[Field, ...] = (
         options=FINANCIAL_STATUSES,
         description="No Invoices, Credit Hold, Overdue or Current, from accounting.",
     ),
-    Field("days_overdue", "Days Overdue", "integer", description="Days since the oldest overdue invoice fell due."),
+    Field("days_overdue", "Days Overdue", "integer", daily=True, description="Days since the oldest overdue invoice fell due."),
     Field("total_outstanding", "Total Outstanding", "money", description="Sum of open amounts, in base currency."),
     Field("overdue_amount", "Overdue Amount", "money", description="Overdue amount after unapplied credit."),
     Field("overdue_invoices", "Overdue Invoices", "integer", description="Number of overdue invoices."),
     Field("unapplied_credit", "Unapplied Credit", "money", description="Open credit notes and unapplied payments."),
-    Field("last_invoice_date", "Last Invoice Date", "date", description="Issue date of the newest invoice."),
+    Field("last_invoice_date", "Last Invoice Date", "date", billing=True, description="Issue date of the newest invoice."),
     Field("last_invoice_amount", "Last Invoice Amount", "money", description="Amount of the newest invoice."),
     Field(
         "last_invoice_status",
@@ -74,8 +76,8 @@ ACCOUNT_FIELDS: tuple[Field, ...] = (
         options=("None", "Credit Note Open", "Refunded"),
         description="Whether a credit note is open or money was refunded.",
     ),
-    Field("invoiced_to_date", "Invoiced to Date", "money", description="Lifetime net invoiced, in base currency."),
-    Field("collected_to_date", "Collected to Date", "money", description="Lifetime collected, in base currency."),
+    Field("invoiced_to_date", "Invoiced to Date", "money", billing=True, description="Lifetime net invoiced, in base currency."),
+    Field("collected_to_date", "Collected to Date", "money", billing=True, description="Lifetime collected, in base currency."),
     Field(
         "average_days_to_pay",
         "Average Days to Pay",
@@ -102,14 +104,15 @@ DEAL_FIELDS: tuple[Field, ...] = (
     # Text, not an enumeration: a cause that a later version adds must not be refused by the CRM.
     Field("variance_cause", "Variance Cause", "text", description="The main cause of the variance, if there is one."),
     Field("contracted_amount", "Contracted Amount", "money", description="Net of tax, in the deal's currency."),
-    Field("invoiced_amount", "Invoiced Amount", "money", description="Invoices less credit notes, net of tax."),
-    Field("collected_amount", "Collected Amount", "money", description="Payments less refunds, net of tax."),
+    Field("invoiced_amount", "Invoiced Amount", "money", billing=True, description="Invoices less credit notes, net of tax."),
+    Field("collected_amount", "Collected Amount", "money", billing=True, description="Payments less refunds, net of tax."),
     Field("variance_amount", "Variance Amount", "money", description="Invoiced less contracted, net of tax."),
     FINANCIALS_AS_OF,
 )
 
 # What rides along with another change and never goes alone.
 COMPANIONS = frozenset(field.name for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS) if field.companion)
+DAILY = frozenset(field.name for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS) if field.daily)
 
 _MARKER = re.compile(r"\[crossfoot:(\w+)\]")
 _BY_NAME = {field.name: field for field in (*ACCOUNT_FIELDS, *DEAL_FIELDS)}

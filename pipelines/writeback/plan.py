@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from pipelines.vendors.crm_types import IDS_LENGTH, Field, id_items, id_pair, merged_ids, same
+from pipelines.writeback.limits import counted, is_billed, share_blocks
 
 MAX_CHANGES = 1_000_000  # fields and tasks of one plan; more is a mistake, not a night
-MIN_RECORDS_FOR_SHARE = 10  # below this, one record is too large a share to mean anything
 
 GONE = "the record no longer exists in the CRM"
 NOT_WANTED = "Crossfoot wrote it, and no model wants it any more"
@@ -41,7 +41,8 @@ class BlockedPlan(Exception):
 class WritebackPolicy:
     """How far the write-back may go. Field names are plain ("days_overdue") or qualified ("companies.days_overdue").
 
-    `max_change_share` is a share of the records of one object, 0 to 1. `field_policies`: "theirs" (default) leaves a
+    `max_change_share` is a share of the records of one object, 0 to 1, and `change_allowance` a number of them that is always
+    allowed. `field_policies`: "theirs" (default) leaves a
     person's edit alone, "ours" overwrites it. `null_policies`: "clear" or "keep", before the field's own default.
     `ledger`: the only one, whose customers' ids may stand in a field without its name. `task_owners`: by system, who gets a
     task whose account has no owner.
@@ -49,6 +50,7 @@ class WritebackPolicy:
 
     mode: Literal["off", "plan", "apply"] = "plan"
     max_change_share: Decimal = Decimal("0.25")
+    change_allowance: int = 2
     field_policies: Mapping[str, str] = field(default_factory=dict)
     null_policies: Mapping[str, str] = field(default_factory=dict)
     overdue_tasks: bool = True
@@ -154,7 +156,8 @@ class Hold:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run may write. `records` counts the records looked at by "system object"; times are no part of the id."""
+    """What a run may write. `records` counts the records looked at by "system object", `billed` those of them with invoices and how
+    many of these change; times are no part of the id."""
 
     changes: tuple[Change, ...] = ()
     tasks: tuple[TaskChange, ...] = ()
@@ -166,6 +169,7 @@ class Plan:
     rollback_of: str | None = None
     as_of: str = ""
     not_approved: tuple[Hold, ...] = ()
+    billed: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -204,17 +208,22 @@ def make_plan(
     changes: list[Change] = []
     holds: list[Hold] = list(task_holds)
     records: Counter[str] = Counter()
+    billed: dict[str, set[str]] = {}
     seen: set[RecordKey] = set()
     for record in desired:
         if record.key in seen:
             raise ValueError(f"{' '.join(record.key)} is wanted twice; the activation model has one row for each record")
         seen.add(record.key)
+        name = f"{record.system} {record.object}"
         live = current.get(record.key)
         if live is None:
             holds.append(_hold(record, None, None, None, GONE + (", so there is nothing to clear" if record.leaves else "")))
             continue
-        records[f"{record.system} {record.object}"] += 1
-        made, held = _compare(record, live, last_written, fields[record.system, record.object], policy)
+        records[name] += 1
+        known = fields[record.system, record.object]
+        if is_billed(known, record.values, live):
+            billed.setdefault(name, set()).add(record.record_id)
+        made, held = _compare(record, live, last_written, known, policy)
         changes += made
         holds += held
     return limited(
@@ -225,6 +234,7 @@ def make_plan(
             guard_blocks=tuple(guard_blocks),
             records=tuple(sorted(records.items())),
             as_of=as_of,
+            billed=counted(billed, changes),
         ),
         policy,
     )
@@ -232,7 +242,7 @@ def make_plan(
 
 def limited(plan: Plan, policy: WritebackPolicy) -> Plan:
     """The plan with the blocks that its size and its share of the records call for."""
-    return dataclasses.replace(plan, limit_blocks=(*size_blocks(plan, policy), *_share_blocks(plan, policy)))
+    return dataclasses.replace(plan, limit_blocks=(*size_blocks(plan, policy), *share_blocks(plan, policy)))
 
 
 def _compare(
@@ -308,22 +318,6 @@ def size_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
     return (f"the plan has {plan.size} changes, more than the limit of {policy.max_changes}; look for what went wrong",)
 
 
-def _share_blocks(plan: Plan, policy: WritebackPolicy) -> tuple[str, ...]:
-    touched: dict[str, set[str]] = {}
-    for change in plan.changes:
-        touched.setdefault(f"{change.system} {change.object}", set()).add(change.record_id)
-    for task in plan.tasks:
-        touched.setdefault(f"{task.system} {task.object}", set()).add(task.account_id)
-    blocks = []
-    for name, count in plan.records:
-        changed = len(touched.get(name, ()))
-        if count >= MIN_RECORDS_FOR_SHARE and changed > policy.max_change_share * count:
-            blocks.append(
-                f"{changed} of {count} {name} would change ({Decimal(100 * changed) / count:.0f} %), more than the allowed "
-                f"{policy.max_change_share * 100:.0f} %; look at the plan and approve it, or raise "
-                "writeback.max_change_share"
-            )
-    return tuple(blocks)
 
 
 def _hold(record: DesiredRecord, field: str | None, before: str | None, after: str | None, reason: str) -> Hold:

@@ -71,6 +71,7 @@ def plan_from_document(document: Mapping[str, Any]) -> Plan:
         rollback_of=document["rollback_of"],
         as_of=document["as_of"],
         not_approved=tuple(Hold(**item) for item in document["not_approved"]),
+        billed=tuple((name, count, changed) for name, count, changed in document.get("billed", ())),
     )
 
 

@@ -35,8 +35,8 @@ freshness as (
         needed.account_id,
         {{ list_of("case when sources.side = 'ledger' then sources.source end", ',') }} as ledgers,
         min(sources.hold_reason) as hold_reason,
-        case when sum(case when sources.complete_at is null then 1 else 0 end) = 0
-            then min(sources.complete_at) end as financials_as_of
+        case when sum(case when sources.true_until is null then 1 else 0 end) = 0
+            then min(sources.true_until) end as financials_as_of
     from (
         select account_source, account_id, ledger as needed_source from ledgers_of_accounts
         union all

@@ -50,6 +50,7 @@ joined as (
 
 select
     *,
+    case when complete_at > {{ end_of_as_of() }} then {{ end_of_as_of() }} else complete_at end as true_until,
     case
         -- Its calls for the night were used up: what was read is kept, the rest follows, and until then nothing is sure.
         when last_status = 'partial' then {{ dbt.concat([

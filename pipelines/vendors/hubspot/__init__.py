@@ -9,6 +9,7 @@ CARD = Card(
     slug="hubspot",
     name="HubSpot",
     side="crm",
+    account="portal",
     documentation="https://developers.hubspot.com/docs/api-reference/latest/overview",
     base_url="https://api.hubapi.com",
     secrets=(

@@ -23,6 +23,7 @@ from pipelines.vendors.hubspot.sandbox_state import Answer, HubSpotState, Query
 from pipelines.vendors.hubspot.sandbox_values import Refused, kind_of
 
 TOKEN = "sandbox-hubspot-token"
+PORTAL_ID = 4711001
 DAILY_CALLS = 650_000
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 TEN_SECONDLY = next(limit for limit in CARD.limits if limit.name == "ten_secondly_rolling")
@@ -81,6 +82,7 @@ class Sandbox:
         owners = (f"/crm/owners/{VERSION}", "/crm/v3/owners")
         pipelines = (f"/crm/pipelines/{VERSION}/{{kind}}", "/crm/v3/pipelines/{kind}")
         properties = (f"/crm/properties/{VERSION}/{{kind}}", "/crm/v3/properties/{kind}")
+        account = (f"/account-info/{VERSION}/details", "/account-info/v3/details")
         money = (f"/settings/currencies/{VERSION}", "/settings/v3/currencies")
         table: list[tuple[tuple[str, ...], str, str, Work]] = [
             (objects, "/search", "POST", lambda p, q: state.search(kind(p), q.body)),
@@ -110,6 +112,7 @@ class Sandbox:
             (properties, "/{name}", "PATCH", lambda p, q: state.update_property(kind(p), p["name"], q.body)),
             (money, "/exchange-rates/current", "GET", lambda p, q: (200, {"results": state.portal.rates})),
             (money, "/company-currency", "GET", lambda p, q: (200, state.portal.home)),
+            (account, "", "GET", lambda p, q: (200, _details(state))),
         ]
         served = [
             Route(prefix + path, self._endpoint(work, path == "/search"), methods=[method])
@@ -181,3 +184,12 @@ def _parse(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise Refused(400, "Invalid input JSON: an object is expected")
     return body
+
+
+def _details(state: HubSpotState) -> dict[str, Any]:
+    """The portal's details, with the fields that the reference declares as required."""
+    home = state.portal.home["id"]
+    return {
+        "portalId": PORTAL_ID, "accountType": "STANDARD", "timeZone": "UTC", "companyCurrency": home, "additionalCurrencies": [],
+        "utcOffset": "+00:00", "utcOffsetMilliseconds": 0, "uiDomain": "app.hubspot.com", "dataHostingLocation": "na1",
+    }

@@ -22,7 +22,7 @@ from pipelines.landing import Job, Table, chunks, deletion, resource
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
 from pipelines.vendors.hubspot.refusals import REMEDIES, spent, wait
-from pipelines.vendors.hubspot.source_check import check
+from pipelines.vendors.hubspot.source_check import check, identity
 from pipelines.vendors.hubspot.source_links import COMPARED, changed_associations, deal_associations
 from pipelines.vendors.hubspot.source_rows import (
     TABLES,
@@ -38,7 +38,7 @@ from pipelines.vendors.hubspot.source_rows import (
     stage_row,
 )
 
-__all__ = ["TABLES", "check", "connect", "source"]
+__all__ = ["TABLES", "check", "connect", "identity", "source"]
 
 # The cursors of what was archived; a full reading keeps them.
 DELETION_CURSORS = ("_archived",)

@@ -8,6 +8,12 @@ from pipelines.vendors.hubspot import CARD, VERSION
 from pipelines.vendors.hubspot.source_rows import field
 
 
+def identity(api: Api, settings: Settings) -> dict[str, str]:
+    """{portal id: ""}: the portal's details have no name. They need no scope beyond a token's own.
+    Source: https://developers.hubspot.com/docs/api-reference/latest/account/account-information/get-account-details"""
+    return {str(api.get(f"account-info/{VERSION}/details", label="details").json["portalId"]): ""}
+
+
 def check(api: Api, settings: Settings) -> list[str]:
     """What keeps this vendor from being read and written, one sentence with its fix for each; empty: nothing.
 

@@ -6,6 +6,7 @@ CARD = Card(
     slug="quickbooks",
     name="QuickBooks Online",
     side="ledger",
+    account="company",
     documentation="https://developer.intuit.com/app/developer/qbo/docs/api/accounting",
     base_url="https://quickbooks.api.intuit.com",
     secrets=(

@@ -275,6 +275,13 @@ def _by_table(groups: Iterable[list[tuple[str, list[Row]]]]) -> list[tuple[str, 
     return list(gathered.items())
 
 
+def identity(api: Api, settings: Settings) -> dict[str, str]:
+    """{realm id: the company's name}. The realm is part of every call's path, so no other company can answer."""
+    answer = api.get("query", {"query": "SELECT * FROM CompanyInfo"}, label="CompanyInfo").json
+    name = next((item.get("CompanyName") for item in _items(answer, "CompanyInfo")), None)
+    return {settings.secrets[CARD.slug]["realm_id"]: name or ""}
+
+
 def check(api: Api, settings: Settings) -> list[str]:
     """What keeps this vendor from being read, one sentence with its fix for each; empty: nothing."""
     try:

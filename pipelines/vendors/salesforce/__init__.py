@@ -14,6 +14,7 @@ CARD = Card(
     slug="salesforce",
     name="Salesforce",
     side="crm",
+    account="org",
     documentation="https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest.htm",
     base_url="https://login.salesforce.com",  # every org has a host of its own: [salesforce] instance_url
     secrets=(

@@ -300,6 +300,12 @@ def _all_ids(job: Job, kind: Kind) -> set[str]:
     return {item["Id"] for page in live(job, kind.name, ["Id"]) for item in page}
 
 
+def identity(api: Api, settings: Settings) -> dict[str, str]:
+    """{id: name} of the org; an org has one record of Organization."""
+    answer = api.get(f"{DATA}/query", {"q": "SELECT Id, Name FROM Organization"}, label="Organization").json
+    return {item["Id"]: item.get("Name") or "" for item in answer["records"]}
+
+
 def check(api: Api, settings: Settings) -> list[str]:
     """What keeps this vendor from being read and written, one sentence with its fix for each; empty: nothing.
 

@@ -9,6 +9,7 @@ CARD = Card(
     slug="xero",
     name="Xero",
     side="ledger",
+    account="organisation",
     documentation="https://developer.xero.com/documentation/api/accounting/overview",
     base_url="https://api.xero.com",
     secrets=(

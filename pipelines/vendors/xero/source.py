@@ -291,6 +291,11 @@ def _ask_one(api: XeroApi, tenant: Tenant, listed: List) -> Page:
     return page_of(answer, listed.path)
 
 
+def identity(api: XeroApi, settings: Settings) -> dict[str, str]:
+    """{tenant id: name} of every organisation that is read."""
+    return {tenant.id: tenant.name for tenant, _ in api.organisations()}
+
+
 def check(api: XeroApi, settings: Settings) -> list[str]:
     """What keeps this vendor from being read, one sentence with its fix for each; empty: nothing."""
     try:

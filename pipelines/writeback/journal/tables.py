@@ -135,6 +135,25 @@ unlocks = sa.Table(
     sa.Column("why", AnyText, nullable=False),
     sa.Column("freed_at", sa.String(32), nullable=False),
 )
+guarded = sa.Table(
+    "guarded",
+    metadata,
+    sa.Column("known_at", sa.String(32), primary_key=True),
+    sa.Column("as_of", sa.String(10), nullable=False),
+    sa.Column("counts", AnyText, nullable=False),
+    sa.Column("blocks", AnyText, nullable=False),
+    sa.Column("accepted", AnyText, nullable=False),
+    sa.Column("accepted_by", AnyText),
+    sa.Column("reason", AnyText),
+    sa.Column("accepted_at", sa.String(32)),
+)
+companies = sa.Table(
+    "companies",
+    metadata,
+    sa.Column("source", sa.String(32), primary_key=True),
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("name", AnyText, nullable=False),
+)
 
 
 def as_text(moment: datetime) -> str:
