@@ -16,8 +16,8 @@ from prefect.utilities.annotations import quote
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from flows.when import tonight
+from pipelines import environment, outcome, publish, settings, tieout
 from pipelines import night as steps
-from pipelines import outcome, publish, settings, tieout
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.landing import WarehouseBusy
@@ -114,7 +114,7 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
             data_dir: str | None = None) -> State:
     """Extract, build, guard, plan, apply, publish, report. `mode` (off, plan, apply) overrides the configuration; the
     other parameters are those of `crossfoot run`. The final state's data is the night's Outcome."""
-    settings.switch_telemetry_off()
+    environment.settle()
     chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
     night = tonight(chosen, as_of, known_at, *watcher[-1:])
     mode = mode or night.policy.mode

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from pipelines import landing
+from pipelines import environment, landing
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
 from pipelines.settings import ConfigurationError, Settings
@@ -27,14 +26,6 @@ LOADS = Table("loads", {
     "source": "text", "known_at": "timestamp", "status": "text", "message": "text", "calls": "integer", "rows": "integer",
     "cursor": "text", "night": "date", "calls_by_object": "text",
 })
-# Resources of a vendor one after the other (deletions follow the reads they correct); the load's id on every row.
-DLT_SETTINGS = {
-    "EXTRACT__NEXT_ITEM_MODE": "fifo",
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-    "NORMALIZE__WORKERS": "1",
-    "LOAD__WORKERS": "1",
-    "RUNTIME__LOG_LEVEL": "ERROR",
-}
 # DuckDB admits one writer, and two threads that open and close one file at once get in each other's way: vendors are read
 # side by side, and go to the warehouse one after the other.
 _landing = threading.Lock()
@@ -111,7 +102,7 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     try:
         forecast = _forecast(slug, vendor, job)
         on_forecast(forecast)
-        _load(slug, vendor.source(job), settings)
+        _load(slug, lambda: vendor.source(job), settings)
     except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
         cause = _cause(error)
         message = redact(str(cause)) or type(cause).__name__
@@ -240,7 +231,7 @@ def land_journal(settings: Settings, journal_source: Any, journal: Any, *, as_of
     slug, started = journal_source.SLUG, now()
     last = last_load(settings, slug)
     job = Job(None, settings, as_of, known_at, last.cursors if last else {}, lambda table: set())
-    _load(slug, journal_source.source(job, journal), settings)
+    _load(slug, lambda: journal_source.source(job, journal), settings)
     record_load(settings, slug, job, "complete", "", {"journal": started.isoformat()})
 
 
@@ -252,22 +243,22 @@ def prepare_warehouse(settings: Settings, tables: Mapping[str, Iterable[Table]])
             landing.ensure_tables(connection, f"raw_{slug}", declared)
 
 
-def _load(slug: str, source: Any, settings: Settings) -> None:
+def _load(slug: str, source: Callable[[], Any], settings: Settings) -> None:
     """Runs dlt's three steps; only the last one holds the warehouse. dlt's working folder starts empty each night: what
     a killed night left there was never counted as heard and is read again."""
     import dlt
 
-    os.environ.update(DLT_SETTINGS)
     home = settings.data_dir / "dlt"
     shutil.rmtree(home / f"crossfoot_{slug}", ignore_errors=True)
-    pipeline = dlt.pipeline(
-        f"crossfoot_{slug}", destination=dlt.destinations.duckdb(str(settings.warehouse)), dataset_name=f"raw_{slug}",
-        pipelines_dir=str(home),
-    )
-    pipeline.extract(source, loader_file_format="parquet")
-    pipeline.normalize()
-    with _landing:
-        pipeline.load(raise_on_failed_jobs=True)
+    with environment.of_dlt(home):
+        pipeline = dlt.pipeline(
+            f"crossfoot_{slug}", destination=dlt.destinations.duckdb(str(settings.warehouse)), dataset_name=f"raw_{slug}",
+            pipelines_dir=str(home),
+        )
+        pipeline.extract(source(), loader_file_format="parquet")
+        pipeline.normalize()
+        with _landing:
+            pipeline.load(raise_on_failed_jobs=True)
 
 
 def _cause(error: BaseException) -> BaseException:

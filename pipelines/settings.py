@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,17 +26,8 @@ SANDBOX_URL_VARIABLE = "CROSSFOOT_SANDBOX_URL"
 SANDBOX_PORT = 8765
 MAIL_PASSWORD_VARIABLE = "CROSSFOOT_MAIL_PASSWORD"
 MAX_PORT = 65_535
-
-# The packages that Crossfoot is made of phone home unless told not to; a run over other people's money does not.
-QUIET_ENVIRONMENT = MappingProxyType(
-    {
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    }
-)
+# Besides letters and digits: each was tried through dlt, dbt and DuckDB.
+_PATH_CHARACTERS = " /.-_+,@()&~"
 
 
 class ConfigurationError(Exception):
@@ -176,6 +168,8 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     sandbox_url = environment.get(SANDBOX_URL_VARIABLE) or f"http://127.0.0.1:{SANDBOX_PORT}"
     if not sandbox_url.startswith(("http://", "https://")):
         problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as http://127.0.0.1:{SANDBOX_PORT}")
+    folder = (data_dir or Path("data")).resolve()
+    problems += _unusable_characters(folder)
     if problems:
         raise ConfigurationError(problems)
     if profile == "sandbox" and "max_change_share" not in document.get("writeback", {}):
@@ -184,12 +178,22 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     return Settings(
         profile=profile,
         path=path,
-        data_dir=(data_dir or Path("data")).resolve(),
+        data_dir=folder,
         values=MappingProxyType({name: MappingProxyType(section) for name, section in values.items()}),
         sandbox_url=sandbox_url.rstrip("/"),
         secrets={slug: _secrets(card, profile, environment) for slug, card in cards.items()},
         mail_password=environment.get(MAIL_PASSWORD_VARIABLE, "").strip(),
     )
+
+
+def _unusable_characters(folder: Path) -> list[str]:
+    """A sentence where the data folder's path holds what DuckDB, dlt or dbt would take for something else: an end of a text, a
+    pattern of names, a part of a URL, a partition (name=value)."""
+    strange = dict.fromkeys(one for one in str(folder) if unicodedata.category(one)[0] not in "LMN" and one not in _PATH_CHARACTERS)
+    if not strange:
+        return []
+    return [f"the data folder {str(folder)!r} has {', '.join(map(repr, strange))} in its path, which a path of the warehouse cannot hold; "
+            f"name another with --data-dir (letters, digits, blanks and {_PATH_CHARACTERS.strip()} are fine)"]
 
 
 def missing_secrets(settings: Settings, cards: Mapping[str, Card]) -> list[str]:
@@ -202,12 +206,6 @@ def missing_secrets(settings: Settings, cards: Mapping[str, Card]) -> list[str]:
         if not settings.secrets.get(slug, {}).get(secret.name)
         and (secret.only_for is None or settings.get(slug, secret.only_for[0]) == secret.only_for[1])
     ]
-
-
-def switch_telemetry_off() -> None:
-    """Tells dlt, dbt and Prefect not to report usage; a value that the user has set stays."""
-    for name, value in QUIET_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
 
 
 def example(cards: Mapping[str, Card]) -> str:

@@ -19,7 +19,7 @@ from night_fixture import FAST, SANDBOX_SECRETS, House, command_here, first_nigh
 from sandbox_fixture import control
 
 from flows import when
-from pipelines import guard, settings, transform
+from pipelines import environment, guard, settings, transform
 from pipelines import night as steps
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.outcome import FILE, Outcome
@@ -54,7 +54,7 @@ def server(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         patch.setenv("PREFECT_LOGGING_LEVEL", "INFO")
-        settings.switch_telemetry_off()
+        environment.settle()
         from prefect.testing.utilities import prefect_test_harness
 
         with prefect_test_harness(server_startup_timeout=120):

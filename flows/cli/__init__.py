@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from flows.cli import nights, reading, steps
-from flows.cli.common import chosen, exit_codes
+from flows.cli.common import chosen, exit_codes, speak
 from flows.cli.review import review
-from pipelines import settings as configuration
+from pipelines import environment
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -28,7 +28,8 @@ def options(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     chosen.config, chosen.data_dir, chosen.json = config, data_dir, json
-    configuration.switch_telemetry_off()
+    environment.settle()
+    speak(utf8=json)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -69,6 +70,16 @@ def open_page(page: Path) -> None:
 
     if not webbrowser.open(page.as_uri()):
         print(f"No browser could be started; open {page.as_uri()} in one.", file=sys.stderr)
+
+
+def speak(*, utf8: bool) -> None:
+    """Whatever encoding the shell asks for, no name ends a command: what a terminal cannot show becomes a question mark, and what
+    another program reads (`utf8`: JSON, CSV) is UTF-8 always."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if utf8 and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 def show_document(document: Any, text: str) -> None:

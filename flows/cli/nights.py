@@ -25,6 +25,7 @@ from pipelines.settings import ConfigurationError
 
 app = typer.Typer()
 
+
 @app.command()
 def run(
     as_of: AsOf = None,

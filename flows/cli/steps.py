@@ -28,6 +28,7 @@ from pipelines.settings import ConfigurationError, Settings
 
 app = typer.Typer()
 
+
 @app.command()
 def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = configuration.SANDBOX_PORT,
