@@ -6,94 +6,26 @@ level, and reads numbers as floats.
 
 from __future__ import annotations
 
-import json
-import re
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from decimal import Decimal
-from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import orjson
 import requests
-from requests.adapters import HTTPAdapter
 
 from pipelines.card import Limit
+from pipelines.http_answer import Answered, Response
+from pipelines.http_errors import ApiError, BudgetSpent, ConnectionLost, FieldMissing, ForeignHost, WriteRefused
+from pipelines.http_network import GuardedAdapter, host_of
+from pipelines.http_pace import MAX_WAIT_SECONDS, RETRIED_STATUSES, Pacer, RetryPolicy, rest
+from pipelines.redaction import hide, redact
 from pipelines.settings import Settings
 
-MAX_WAIT_SECONDS = 120
-RETRIED_STATUSES = frozenset({423, 429, 477, 500, 502, 503, 504})
-_SHOWN_BODY = 400
-
-_secrets: set[str] = set()
-
-
-def hide(secret: str) -> None:
-    """Registers a value that must never be shown; `redact` and every error of this module replace it. One of a few
-    characters is no secret, and would blot out half of every message."""
-    if len(secret) >= 4:
-        _secrets.add(secret)
-
-
-def redact(text: str) -> str:
-    """The text with every registered secret and every bearer token replaced by ***."""
-    for secret in sorted(tuple(_secrets), key=len, reverse=True):  # longest first: one may be part of another
-        text = text.replace(secret, "***")
-    # Not behind a slash: there it is the end of a path, and the next word is no token.
-    return re.sub(r"(?i)(?<![/\w])(bearer|basic) [A-Za-z0-9._~+/=-]{8,}", r"\1 ***", text)
-
-
-class ApiError(Exception):
-    """The vendor answered with an error that repeating does not mend. `status`, `body` (parsed or text), `request`."""
-
-    def __init__(self, status: int, body: Any, request: str, remedy: str = ""):
-        self.status, self.body, self.request, self.remedy = status, body, request, remedy
-        shown = body if isinstance(body, str) else json.dumps(body, default=str)
-        # Redacted before it is cut, or half a secret could stay.
-        answer = f"{redact(request)} answered {status}: {redact(shown)[:_SHOWN_BODY]}"
-        super().__init__(f"{answer}; {remedy}" if remedy else answer)
-
-
-class FieldMissing(ApiError):
-    """An answer lacks a field that our reading of it rests on."""
-
-    def __init__(self, request: str, name: str, present: Iterable[str]):
-        self.status, self.body, self.request = 200, None, request
-        self.remedy = "if the vendor's documentation has renamed it, report that; else ask the vendor's support, and run again later"
-        there = ", ".join(sorted(present)[:12]) or "nothing"
-        Exception.__init__(self, f"{redact(request)}: the answer has no field {name!r} where one is expected (there: {redact(there)}); "
-                                 f"{self.remedy}")
-
-
-class Answered(dict[str, Any]):
-    """A JSON object of an answer: a name that it lacks is an error that says whose answer, which name, and what is there."""
-
-    __slots__ = ("request",)
-
-    def __missing__(self, name: str) -> Any:
-        raise FieldMissing(getattr(self, "request", "the call"), name, self)
-
-
-class ConnectionLost(Exception):
-    """No answer came: the call may or may not have been carried out."""
-
-
-class ForeignHost(Exception):
-    """A call was about to leave for a host that is not the vendor's; nothing was sent."""
-
-
-class WriteRefused(Exception):
-    """A call other than GET was about to leave for a system that is only read; nothing was sent."""
-
-
-class BudgetSpent(Exception):
-    """The calls that the vendor grants, or that the configuration allows for a night, are used up. This one was not made."""
-
+__all__ = ["MAX_WAIT_SECONDS", "Answered", "Api", "ApiError", "Auth", "Bearer", "BudgetSpent", "ConnectionLost", "FieldMissing",
+           "ForeignHost", "Pacer", "Response", "RetryPolicy", "WriteRefused", "hide", "limits_in_force", "redact", "rest"]
 
 # (status, headers, body) of a refusal -> a sentence when it says that the vendor's calls of the day are used up, else None.
 Spent = Callable[[int, Mapping[str, str], str], str | None]
@@ -125,104 +57,6 @@ class Bearer:
         return False
 
 
-def rest(seconds: Decimal | float) -> None:
-    """Sleeps; time.sleep itself knows no Decimal."""
-    time.sleep(timedelta(microseconds=int(seconds * 1_000_000)).total_seconds())
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often a call is tried and how long it may take; `wait` turns (response headers, body, attempt) into seconds,
-    or None to give up at once. Waiting goes through `sleep`, so that tests need not wait."""
-
-    attempts: int = 6
-    base_seconds: Decimal = Decimal(1)
-    timeout_seconds: int = 60
-    wait: Callable[[int, Mapping[str, str], str, int], int | None] | None = None
-    sleep: Callable[[Any], None] = rest
-
-    def seconds(self, status: int, headers: Mapping[str, str], body: str, attempt: int) -> Decimal | None:
-        backoff = min(self.base_seconds * 2 ** (attempt - 1), Decimal(MAX_WAIT_SECONDS))
-        if self.wait is not None:
-            units = self.wait(status, headers, body, attempt)
-            return None if units is None else min(self.base_seconds * units, Decimal(MAX_WAIT_SECONDS))
-        asked = headers.get("Retry-After", "")
-        return min(max(backoff, Decimal(asked)), Decimal(MAX_WAIT_SECONDS)) if asked.isdigit() else backoff
-
-
-@dataclass(frozen=True)
-class Response:
-    """What the vendor answered. `json` has every number with a decimal point as Decimal, from its text."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-    request: str = "the call"
-
-    @cached_property
-    def json(self) -> Any:
-        def answered(values: dict[str, Any]) -> Answered:
-            made = Answered(values)
-            made.request = self.request
-            return made
-
-        try:
-            return json.loads(self.text, parse_float=Decimal, object_hook=answered) if self.text else None
-        except ValueError as error:
-            raise ApiError(self.status, self.text, self.request, f"that is not JSON ({error}); run again later") from error
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """The last place before the network: refuses foreign hosts and, for a system that is only read, every write."""
-
-    def __init__(self, host: str, vendor: str, read_only: bool):
-        self._host, self._vendor, self._read_only = host, vendor, read_only
-        super().__init__(pool_maxsize=8)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if _host(request.url or "") != self._host:
-            raise ForeignHost(
-                f"{self._vendor}: refused a call to {urlsplit(request.url or '').netloc}; its calls go to {self._host} only"
-            )
-        if self._read_only and request.method != "GET":
-            raise WriteRefused(f"{self._vendor}: refused {request.method}; this system is only read")
-        return super().send(request, *args, **kwargs)
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-class Pacer:
-    """Keeps calls under the vendor's limits, over all threads: each limit is a window over the last calls."""
-
-    def __init__(self, limits: Sequence[Limit], sleep: Callable[[Any], None] = rest,
-                 now: Callable[[], float] = time.monotonic):
-        self._windows = [(limit, deque[float]()) for limit in limits]
-        self._lock = threading.Lock()
-        self._sleep, self._now = sleep, now
-
-    def wait(self, path: str) -> None:
-        """Blocks until one more call to `path` is within every limit that covers it."""
-        while (pause := self._reserve(path)) > 0:
-            self._sleep(pause)
-
-    def _reserve(self, path: str) -> float:
-        """Counts the call in every window at once, at the moment when it may leave; else the seconds until then."""
-        with self._lock:
-            now, pause = self._now(), 0.0
-            covering = [(limit, calls) for limit, calls in self._windows if limit.covers(path)]
-            for limit, calls in covering:
-                while calls and calls[0] <= now - limit.seconds:
-                    calls.popleft()
-                if len(calls) >= limit.calls:
-                    pause = max(pause, calls[0] + limit.seconds - now)
-            for _, calls in covering if not pause else ():
-                calls.append(now)
-            return pause
-
-
 def limits_in_force(settings: Settings, limits: Sequence[Limit]) -> Sequence[Limit]:
     """The vendor's published limits, or none for a sandbox that says that it applies none."""
     if settings.profile != "sandbox":
@@ -248,20 +82,20 @@ class Api:
     """One vendor's API. Counts its calls in `calls` by label; safe to use from several threads."""
 
     def __init__(self, base_url: str, *, vendor: str, auth: Auth | None = None, headers: Mapping[str, str] | None = None,
-                 limits: Sequence[Limit] = (), read_only: bool = False, retry: RetryPolicy = RetryPolicy(),
+                 limits: Sequence[Limit] = (), read_only: bool = False, retry: RetryPolicy | None = None,
                  remedies: Mapping[int | str, str] | None = None, spent: Spent = lambda status, headers, body: None,
                  later: Later = lambda status, body: False):
         """`remedies` are found by an error code that the body holds in quotes, else by status."""
         self.base_url, self.vendor, self.auth = base_url.rstrip("/"), vendor, auth
         self.calls: Counter[str] = Counter()
-        self.retry, self._remedies, self._spent = retry, remedies or {}, spent
+        self.retry, self._remedies, self._spent = retry or RetryPolicy(), remedies or {}, spent
         self._later = later
         self._budget: tuple[int, int] | None = None
-        self._pacer = Pacer(limits, retry.sleep)
+        self._pacer = Pacer(limits, self.retry.sleep)
         self._session = requests.Session()
         self._session.trust_env = False  # no .netrc, no proxy: credentials come from the settings alone
         self._session.headers.update({"Accept": "application/json", "User-Agent": "crossfoot", **(headers or {})})
-        adapter = _GuardedAdapter(_host(self.base_url), vendor, read_only)
+        adapter = GuardedAdapter(host_of(self.base_url), vendor, read_only)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 

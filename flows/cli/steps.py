@@ -125,7 +125,7 @@ def plan() -> None:
     """Compare the models with the CRM as it is now, and save and show the plan. Writes nothing."""
     from pipelines import night as steps
     from pipelines import outcome
-    from pipelines.writeback.plan import to_table
+    from pipelines.writeback.plan_files import to_table
 
     loaded = chosen.settings
     with show.progress(quiet=chosen.json) as on_progress:
