@@ -44,9 +44,8 @@ PREFECT_SERVER = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE")
 PREFECT_KEPT = (*PREFECT_SERVER, "PREFECT_PROFILES_PATH", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_API_SSL_CERT_FILE",
                 "PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "PREFECT_API_ENABLE_HTTP2", "PREFECT_CLIENT_CUSTOM_HEADERS",
                 "PREFECT_CLOUD_API_URL", "PREFECT_CLOUD_UI_URL", "PREFECT_UI_URL", "PREFECT_LOGGING_LEVEL", "PREFECT__")
-# For a night that starts a server of its own, inside the data folder.
+# Where no server is named, Prefect starts a short-lived one of its own.
 PREFECT_OWN = MappingProxyType({
-    "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     # Its first start makes a database; on two cores beside the work that takes longer than Prefect's own 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -108,6 +107,7 @@ def settle_prefect(data_dir: Path) -> None:
     home of their own."""
     for name in set(_named(("PREFECT_",))) - set(_named(PREFECT_KEPT)) - set(QUIET):
         del os.environ[name]
+    os.environ.update(PREFECT_OWN)
     has_own = any(os.environ.get(name) for name in PREFECT_SERVER)
     if not has_own and not (Path.home() / ".prefect" / "profiles.toml").exists():
         isolate_prefect(data_dir)
@@ -119,7 +119,8 @@ def isolate_prefect(data_dir: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)  # Prefect itself creates no parents
     for name in PREFECT_SERVER:
         os.environ.pop(name, None)
-    os.environ |= {"PREFECT_HOME": str(home), **{name: os.environ.get(name, value) for name, value in PREFECT_OWN.items()}}
+    os.environ |= {**PREFECT_OWN, "PREFECT_HOME": str(home)}
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 
 
 def _named(prefixes: tuple[str, ...]) -> list[str]:

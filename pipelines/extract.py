@@ -166,9 +166,9 @@ class Load:
 
 
 def last_load(settings: Settings, slug: str) -> Load | None:
-    """How far the vendor has been heard; None before its first night."""
+    """How far the vendor has been heard; None before its first night. Of loads that were heard up to one time, the last counts."""
     found = _ask(settings, f"SELECT known_at, cursor FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND status <> 'failed' "
-                 "ORDER BY known_at DESC LIMIT 1", slug)
+                 "ORDER BY known_at DESC, rowid DESC LIMIT 1", slug)
     return Load(found[0][0], json.loads(found[0][1])) if found else None
 
 
@@ -226,13 +226,16 @@ def _ask(settings: Settings, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def land_journal(settings: Settings, journal_source: Any, journal: Any, *, as_of: date, known_at: datetime,
-                 now: Callable[[], datetime]) -> None:
-    """Lands what the journal recorded since it was last landed, in raw_crossfoot."""
-    slug, started = journal_source.SLUG, now()
+                 now: Callable[[], datetime], tables: Sequence[str] = ()) -> None:
+    """Lands what the journal recorded in these tables (none named: in all) since each was last landed, in raw_crossfoot."""
+    slug, started, tables = journal_source.SLUG, now().isoformat(), tables or tuple(journal_source.TABLES)
     last = last_load(settings, slug)
-    job = Job(None, settings, as_of, known_at, last.cursors if last else {}, lambda table: set())
-    _load(slug, lambda: journal_source.source(job, journal), settings)
-    record_load(settings, slug, job, "complete", "", {"journal": started.isoformat()})
+    cursors = last.cursors if last else {}
+    # Older versions kept one cursor for all tables, under the name of the journal.
+    cursors = {name: cursors.get(name, cursors.get("journal")) for name in journal_source.TABLES}
+    job = Job(None, settings, as_of, known_at, {name: since for name, since in cursors.items() if since}, lambda table: set())
+    _load(slug, lambda: journal_source.source(job, journal, tables), settings)
+    record_load(settings, slug, job, "complete", "", {**job.cursors, **dict.fromkeys(tables, started)})
 
 
 def prepare_warehouse(settings: Settings, tables: Mapping[str, Iterable[Table]]) -> None:

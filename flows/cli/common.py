@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows import show
+from flows import show, trouble
+from pipelines import folder
 from pipelines import settings as configuration
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
@@ -39,6 +40,22 @@ class Context:
 chosen = Context()
 
 
+def alone(loaded: Settings, command: str) -> AbstractContextManager[None]:
+    """No other command works in the data folder while it lasts. Raises FolderBusy."""
+    return folder.alone(loaded.data_dir, command)
+
+
+def alone_with_models(loaded: Settings, command: str) -> AbstractContextManager[None]:
+    """The same for a command that needs built models; a folder without a warehouse stays as it is. Raises FolderBusy."""
+    if not loaded.warehouse.exists():
+        raise ConfigurationError([_no_models(loaded)])
+    return folder.alone(loaded.data_dir, command)
+
+
+def _no_models(loaded: Settings) -> str:
+    return f"{loaded.warehouse} holds no models yet; run `crossfoot extract` and `crossfoot build` first"
+
+
 def built_night(loaded: Settings, on_progress: Any) -> Any:
     """The night that the models are of: what a plan and an apply go by."""
     from flows.when import now
@@ -46,7 +63,7 @@ def built_night(loaded: Settings, on_progress: Any) -> Any:
 
     built = steps.built(loaded)
     if built is None:
-        raise ConfigurationError([f"{loaded.warehouse} holds no models yet; run `crossfoot extract` and `crossfoot build` first"])
+        raise ConfigurationError([_no_models(loaded)])
     return steps.Night(loaded, built.as_of, built.known_at, now, on_progress)
 
 
@@ -94,10 +111,10 @@ def exit_codes() -> Iterator[None]:
     except ConfigurationError as error:
         _fail(error.problems, WRONG_USE)
     except Exception as error:  # noqa: BLE001 - the last place before the user: known errors get a sentence, others a trace
-        code = show.known(error)
-        if code is None:
+        said = trouble.sentence(error)
+        if said is None:
             raise
-        _fail([str(error)], code)
+        _fail([said], show.known(error))
 
 
 def _fail(sentences: Any, code: int) -> None:

@@ -16,6 +16,7 @@ from flows.cli.common import (
     FAILED,
     AsOf,
     KnownAt,
+    alone,
     alone_on_standard_output,
     chosen,
     need_secrets,
@@ -54,7 +55,7 @@ def replay(
     from flows.when import now, parse_date
 
     loaded, found = chosen.settings, []
-    with alone_on_standard_output() as out:
+    with alone_on_standard_output() as out, alone(loaded, "replay"):
         for night in again.replay(loaded, parse_date(first, "--from"), parse_date(last, "--to"), now):
             found.append(night)
             if not chosen.json:
