@@ -40,10 +40,10 @@ watcher: list[Progress] = []
 
 
 def may_pass(task: object, run: object, state: State) -> bool:
-    """Whether a failed extraction is worth another try: a refusal of the key or of a right stays one."""
+    """Whether an extraction is worth another try: what the vendor did may pass, but not a refusal of the key or of a right, and not
+    what is wrong on this machine."""
     error = state.result(raise_on_failure=False)
-    cause = error.__cause__ if isinstance(error, BaseException) else None
-    return not (isinstance(cause, ApiError) and cause.status in LASTING)
+    return isinstance(error, ExtractFailed) and not (isinstance(error.__cause__, ApiError) and error.__cause__.status in LASTING)
 
 
 @task(retries=EXTRACT_RETRIES, retry_condition_fn=may_pass, cache_policy=NO_CACHE, persist_result=False)

@@ -64,6 +64,8 @@ def explained(error: BaseException, path: Path) -> str:
         return f"{path} is not there ({said}); `crossfoot run` makes it"
     if any(word in text for word in _NO_MEMORY):
         return f"the memory of this machine does not suffice for {path} ({said}); free some and run again"
+    if isinstance(error, OSError):
+        return f"the folder of {path} cannot be made ({said}); name another with --data-dir"
     remedy = ("move it away, and `crossfoot run` publishes it again" if path.parent.name == "published" else
               "move it away, and everything is read again (only the history of statuses by night starts anew)")
     if any(word in text for word in _OTHER_VERSION):

@@ -24,10 +24,11 @@ app.add_typer(review, name="review")
 @app.callback()
 def options(
     config: Annotated[Path | None, typer.Option("--config", help="Configuration file. Default: crossfoot.toml, if there is one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder of all that a run makes. Default: data.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder of all that a run makes. Default: data beside it.")] = None,
+    home: Annotated[Path | None, typer.Option("--home", help="Folder of both. Default: CROSSFOOT_HOME, else the current one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
-    chosen.config, chosen.data_dir, chosen.json = config, data_dir, json
+    chosen.config, chosen.data_dir, chosen.home, chosen.json = config, data_dir, home, json
     environment.settle()
     speak(utf8=json)
 

@@ -30,11 +30,12 @@ class Context:
 
     config: Path | None = None
     data_dir: Path | None = None
+    home: Path | None = None
     json: bool = False
 
     @property
     def settings(self) -> Settings:
-        return configuration.load(VENDORS, config=self.config, data_dir=self.data_dir)
+        return configuration.load(VENDORS, config=self.config, data_dir=self.data_dir, home=self.home)
 
 
 chosen = Context()
@@ -87,6 +88,19 @@ def open_page(page: Path) -> None:
 
     if not webbrowser.open(page.as_uri()):
         print(f"No browser could be started; open {page.as_uri()} in one.", file=sys.stderr)
+
+
+def place(loaded: Settings) -> dict[str, Any]:
+    """Which installation a command works on, for its document."""
+    return {"profile": loaded.profile, "configuration": loaded.path and str(loaded.path), "data_dir": str(loaded.data_dir)}
+
+
+def where(loaded: Settings) -> str:
+    """The same for people; whoever is in another folder than he thinks sees it here."""
+    is_new = not loaded.warehouse.exists() and not (loaded.data_dir / "journal.sqlite").exists()
+    config = f"Configuration {loaded.path} ({loaded.profile})" if loaded.path else (
+        f"No {configuration.CONFIG_NAME} in {Path.cwd()}: this is the sandbox")
+    return f"{config}; data in {loaded.data_dir}{', where no night was run yet' if is_new else ''}."
 
 
 def speak(*, utf8: bool) -> None:
