@@ -250,12 +250,14 @@ def _load(slug: str, source: Callable[[], Any], settings: Settings) -> None:
     """Runs dlt's three steps; only the last one holds the warehouse. dlt's working folder starts empty each night: what
     a killed night left there was never counted as heard and is read again."""
     import dlt
+    from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-    home = settings.data_dir / "dlt"
+    home, warehouse = settings.data_dir / "dlt", DuckDbCredentials(str(settings.warehouse))
+    warehouse.pragmas = ["disable_progress_bar"]  # it would go to standard output, between what a command says
     shutil.rmtree(home / f"crossfoot_{slug}", ignore_errors=True)
     with environment.of_dlt(home):
         pipeline = dlt.pipeline(
-            f"crossfoot_{slug}", destination=dlt.destinations.duckdb(str(settings.warehouse)), dataset_name=f"raw_{slug}",
+            f"crossfoot_{slug}", destination=dlt.destinations.duckdb(warehouse), dataset_name=f"raw_{slug}",
             pipelines_dir=str(home),
         )
         pipeline.extract(source(), loader_file_format="parquet")

@@ -42,6 +42,7 @@ def connect(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyC
         # From the beginning: for a file of another program DuckDB would look for the extension that reads it.
         with duckdb.connect(str(path), read_only=read_only, config={"autoinstall_known_extensions": "false"}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")  # it would go to standard output, between what a command says
             yield connection
     except duckdb.Error as error:
         if not isinstance(error, broken) and type(error) is not duckdb.Error:  # a wrong statement is no matter of the file

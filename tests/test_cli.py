@@ -379,7 +379,9 @@ def test_data_goes_where_the_option_says_and_nowhere_else(command, at, tmp_path)
 
 def test_status_before_the_first_night_says_what_to_run(command, tmp_path):
     ended = command("--data-dir", tmp_path / "data", "status")
-    assert (ended.code, ended.out) == (0, "No night has run yet; `crossfoot run` runs one.\n")
+    assert (ended.code, ended.out) == (0, (
+        f"No crossfoot.toml in {tmp_path}: this is the sandbox; data in {tmp_path / 'data'}, where no night was run yet.\n"
+        "No night has run yet; `crossfoot run` runs one.\n"))
     assert not (tmp_path / "data").exists()
 
 

@@ -5,18 +5,28 @@ One night is run for real in a hostile shell; the other faults are held against 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import duckdb
 import pytest
 from fault_fixture import AS_OF, KNOWN_AT
-from night_fixture import FAST, Ran, commands_of_first_night, crossfoot, first_night
+from mail_fixture import serving
+from night_fixture import FAST, Ran, command_here, commands_of_first_night, crossfoot, first_night
+from night_fixture import environment as clean_environment
 from sandbox_fixture import running_sandbox
 
+from flows import once, trouble
+from pipelines import cron, environment, outcome, settings, transform, warehouse
 from pipelines import night as steps
-from pipelines import settings, transform
 from pipelines.sandbox.world import make_world
 from pipelines.vendors import VENDORS
 
@@ -30,6 +40,7 @@ HOSTILE = {
     "DESTINATION__DUCKDB__CREATE_INDEXES": "true", "RUNTIME__LOG_LEVEL": "nothing", "LOADER_FILE_FORMAT": "csv",
     "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "ascii", "TZ": "Pacific/Kiritimati", "LC_ALL": "C", "COLUMNS": "1", "NO_COLOR": "1",
 }
+NOBODY = "http://127.0.0.1:9/api"  # the discard port: nothing listens there
 # Every character besides letters and digits that a data folder may have.
 FOLDER = "né, (ü)+@&~ É"
 
@@ -103,3 +114,238 @@ def test_operations_01_names_reach_any_terminal_and_programs_get_utf8(tmp_path, 
     assert shown.code == 2 and "'Z?rich'" in shown.err and "Traceback" not in shown.err
     told = crossfoot("--data-dir", data, "--json", "explain", "Zürich", at=tmp_path, PYTHONIOENCODING="ascii")
     assert "Zürich" in json.loads(told.out)["errors"][0]
+
+
+# -- a schedule, and a server, that are not what they should be
+
+
+@pytest.fixture
+def environment_kept(monkeypatch) -> Iterator[None]:
+    """What a command does to the environment of its process ends with the test."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith(("PREFECT_", "CROSSFOOT_"))]:
+        monkeypatch.delenv(name)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize("line, says", [
+    ("0 25 * * *", "its hour is '25'; write 0 to 23"),
+    ("60 2 * * *", "its minute is '60'; write 0 to 59"),
+    ("0 2 30 feb *", "no such day comes in those months"),
+    ("0 2 * * fry", "its day of the week is 'fry'; write 0 to 7"),
+    ("0 5-2 * * *", "which comes never"),
+    ("*/0 2 * * *", "which comes never"),
+    ("0 2 * *", "write five cron fields"),
+    ("0 2 * * * *", "write five cron fields"),
+    ("0 ,2 * * *", "write five cron fields"),
+    ("R 2 * * *", "its minute is 'r'"),
+    ("@daily", "write five cron fields"),
+])  # fmt: skip
+def test_operations_09_a_wrong_cron_is_named_where_the_file_is_read(line, says, tmp_path, monkeypatch, capsys, environment_kept):
+    config = tmp_path / "crossfoot.toml"
+    config.write_text(f'profile = "sandbox"\n[schedule]\ncron = "{line}"\n', encoding="utf-8")
+    for command in (("schedule", "--print"), ("status",)):
+        ended = command_here(monkeypatch, capsys, "--config", config, *command)
+        assert ended.code == 2 and f"crossfoot: {config}, line 3: [schedule] cron is '{line}'; " in ended.err and says in ended.err
+
+
+@pytest.mark.parametrize("line", [
+    "0 2 * * *", "*/15 0-6,22 1,15 jan-jun mon-FRI", "5/10 2 31 1-12/2 7", "0 0 29 2 *", "0 0 31 2 mon", "0 2 * * 0-7",
+])  # fmt: skip
+def test_operations_09_what_is_taken_for_a_cron_line_prefect_takes_too(line):
+    from prefect.client.schemas.schedules import CronSchedule
+
+    cron.check(line)
+    assert CronSchedule(cron=line).cron == line
+
+
+def test_operations_09_a_schedule_needs_its_secrets_and_a_server_that_answers(tmp_path, monkeypatch, capsys, environment_kept):
+    live = tmp_path / "live.toml"
+    live.write_text('profile = "live"\n[company]\nname = "Us"\n', encoding="utf-8")
+    monkeypatch.setenv("PREFECT_API_URL", NOBODY)
+    ended = command_here(monkeypatch, capsys, "--config", live, "schedule")
+    assert ended.code == 2 and "hubspot: access_token is missing; set HUBSPOT_ACCESS_TOKEN" in ended.err and NOBODY not in ended.err
+    ended = command_here(monkeypatch, capsys, "--data-dir", tmp_path / "data", "schedule")
+    assert ended.code == 2 and len(ended.err.splitlines()) == 1 and not (tmp_path / "data").exists()
+    assert f"no Prefect server answers at {NOBODY} (" in ended.err and "which PREFECT_API_URL names; start it with" in ended.err
+
+
+def test_operations_12_a_night_without_its_server_has_failed_and_is_kept_and_told(tmp_path, monkeypatch, capsys, environment_kept):
+    with serving() as mails:
+        config = tmp_path / "crossfoot.toml"
+        config.write_text(f'profile = "sandbox"\n[mail]\nto = ["cfo@acme.example"]\nfrom = "crossfoot@acme.example"\nhost = "127.0.0.1"\n'
+                          f'port = {mails.server_address[1]}\nsecurity = "none"\n', encoding="utf-8")
+        monkeypatch.setenv("PREFECT_API_URL", NOBODY)
+        monkeypatch.setenv("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "false")
+        ended = command_here(monkeypatch, capsys, "--config", config, "--json", "run", "--as-of", "2026-06-30", "--known-at",
+                             "2026-07-01T02:00:00Z")
+    assert ended.code == 1 and ended.json["state"] == "failed"
+    assert ended.json["sentence"].startswith(f"The night stopped and published nothing: no Prefect server answers at {NOBODY} (")
+    assert (ended.json["configuration"], ended.json["data_dir"]) == (str(config), str(tmp_path / "data"))
+    kept = json.loads((tmp_path / "data" / "last_night.json").read_text(encoding="utf-8"))
+    assert kept.items() <= ended.json.items() and kept["sent"] == "The mail went to 1 address."
+    assert "failed" in mails.messages[0]["Subject"]
+    assert os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] == "true"
+
+
+@pytest.mark.parametrize("error", [
+    RuntimeError("Failed to reach API at http://127.0.0.1:9/api/"),
+    ValueError("No Prefect API URL provided. Please set PREFECT_API_URL to the address of a running Prefect server."),
+])  # fmt: skip
+def test_operations_12_what_prefect_raises_about_its_server_is_a_sentence(error, tmp_path, monkeypatch, environment_kept):
+    def refuses(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(once, "_flow", refuses)
+    chosen = settings.load(VENDORS, data_dir=tmp_path / "data")
+    ended = once.run(chosen, "2026-06-30", "2026-07-01T02:00:00Z", "plan")
+    assert ended.state == "failed" and "own short-lived server did not take the night (" in ended.sentence
+    assert outcome.load(chosen)["sentence"] == ended.sentence and str(error)[:20] in ended.sentence
+
+
+def test_operations_12_an_error_of_our_own_is_not_taken_for_the_servers(tmp_path, monkeypatch, environment_kept):
+    def refuses(*_: object) -> None:
+        raise TypeError("nobody foresaw this")
+
+    monkeypatch.setattr(once, "_flow", refuses)
+    with pytest.raises(TypeError, match="nobody foresaw this"):
+        once.run(settings.load(VENDORS, data_dir=tmp_path / "data"), "2026-06-30", "2026-07-01T02:00:00Z", "plan")
+
+
+def test_operations_12_of_prefects_variables_only_its_server_is_taken_from_the_shell(tmp_path, monkeypatch, environment_kept):
+    for name, value in (("PREFECT_TASKS_DEFAULT_RETRIES", "9"), ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "sqlite:////nowhere"),
+                        ("PREFECT_API_KEY", "key"), ("PREFECT_API_URL", NOBODY)):
+        monkeypatch.setenv(name, value)
+    environment.settle_prefect(tmp_path)
+    assert {name for name in os.environ if name.startswith("PREFECT_")} - set(environment.QUIET) == {
+        "PREFECT_API_KEY", "PREFECT_API_URL", *environment.PREFECT_OWN}
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- another working folder
+
+
+def test_operations_10_an_installation_is_found_from_any_folder(tmp_path, monkeypatch, capsys, environment_kept):
+    home, elsewhere = tmp_path / "srv", tmp_path / "cron"
+    home.mkdir(), elsewhere.mkdir()
+    (home / "crossfoot.toml").write_text('profile = "sandbox"\n', encoding="utf-8")
+    monkeypatch.chdir(elsewhere)
+
+    def place(*options: object, **variables: object) -> tuple[str | None, str]:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, str(value))
+            ended = command_here(monkeypatch, capsys, *options, "--json", "status")
+        assert ended.code == 0, ended.err
+        return ended.json["configuration"], ended.json["data_dir"]
+
+    here = (str(home / "crossfoot.toml"), str(home / "data"))
+    assert place(CROSSFOOT_HOME=home) == place("--home", home) == here
+    assert place(CROSSFOOT_CONFIG=home / "crossfoot.toml") == place("--config", home / "crossfoot.toml") == here
+    assert place("--home", home, CROSSFOOT_DATA_DIR=tmp_path / "big") == (here[0], str(tmp_path / "big"))
+    assert place("--home", home, "--data-dir", "own", CROSSFOOT_DATA_DIR=tmp_path / "big") == (here[0], str(elsewhere / "own"))
+    assert place() == (None, str(elsewhere / "data"))
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("variable, says", [
+    ("CROSSFOOT_HOME", "nowhere: no such folder; name the one that holds crossfoot.toml with --home or CROSSFOOT_HOME"),
+    ("CROSSFOOT_CONFIG", "nowhere: no such file; copy crossfoot.example.toml there or leave --config out (and CROSSFOOT_CONFIG unset)"),
+])  # fmt: skip
+def test_operations_10_what_a_variable_names_has_to_be_there(variable, says, monkeypatch, capsys, environment_kept):
+    monkeypatch.setenv(variable, "nowhere")
+    ended = command_here(monkeypatch, capsys, "run")
+    assert ended.code == 2 and ended.err == f"crossfoot: {says}\n"
+
+
+# -- files that are not what they should be
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> bytes:
+    """A warehouse of some megabytes."""
+    path = tmp_path_factory.mktemp("sound") / "warehouse.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE t AS SELECT i, i || repeat('x', 20) AS s FROM range(100000) AS r(i)")
+    return path.read_bytes()
+
+
+def another_program(_: bytes) -> bytes:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (i)")
+        return connection.serialize()
+
+
+@pytest.mark.parametrize("damage", [
+    lambda sound: sound[:4096] + bytes(8192) + sound[12288:], lambda sound: sound[: len(sound) // 2],
+    lambda sound: bytes(4096) + sound[4096:],
+    lambda sound: sound[:20480] + bytes(len(sound) - 20480), lambda sound: b"no warehouse" * 5000, another_program,
+], ids=["zeroed", "cut", "headless", "hollow", "text", "sqlite"])  # fmt: skip
+def test_operations_04_a_damaged_or_foreign_warehouse_is_named_with_its_remedy(damage, sound, tmp_path):
+    path = tmp_path / "warehouse.duckdb"
+    path.write_bytes(damage(sound))
+    with pytest.raises(warehouse.WarehouseUnusable) as refused, warehouse.connect(path) as connection:
+        connection.execute("SELECT max(s) FROM t").fetchall()
+    assert str(refused.value).startswith(f"{path} is damaged, or is no file of DuckDB (")
+    assert str(refused.value).endswith("move it away, and everything is read again (only the history of statuses by night starts anew)")
+
+
+def test_operations_04_a_command_over_a_damaged_warehouse_ends_with_that_sentence(sound, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "warehouse.duckdb"
+    path.write_bytes(sound[:4096] + bytes(8192) + sound[12288:])
+    ended = command_here(monkeypatch, capsys, "--data-dir", tmp_path, "plan")
+    assert ended.code == 1 and ended.err.startswith(f"crossfoot: {path} is damaged, or is no file of DuckDB (Corrupt database file")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_operations_04_a_wrong_statement_is_no_matter_of_the_file(tmp_path):
+    with pytest.raises(duckdb.CatalogException), warehouse.connect(tmp_path / "warehouse.duckdb") as connection:
+        connection.execute("FROM nothing")
+
+
+@pytest.mark.parametrize("said, remedy", [
+    ("Trying to read a database file with version number 99, but we can only read versions between 64 and 68",
+     "use the Crossfoot that wrote it"),
+    ('Cannot open file "w": Permission denied', "give the rights to whoever runs the night"),
+    ('Cannot open file "w": Read-only file system', "give the rights to whoever runs the night"),
+    ('Could not write file "w": No space left on device', "free some and run again: what was written before is whole"),
+    ("Out of Memory Error: failed to allocate data of size 1.0 GiB", "the memory of this machine does not suffice"),
+])  # fmt: skip
+def test_operations_04_each_trouble_has_its_remedy(said, remedy):
+    assert remedy in warehouse.explained(duckdb.IOException(said), Path("w"))
+
+
+def test_operations_04_a_full_disk_is_named_and_leaves_what_was_there(tmp_path):
+    """The disk is full for a process that may write no file above eight megabytes."""
+    script = ("import resource, sys; from pathlib import Path; from pipelines import warehouse\n"
+              "resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, 8_000_000))\n"
+              "with warehouse.connect(Path(sys.argv[1])) as connection: connection.execute('CREATE TABLE kept AS SELECT 1 AS one')\n"
+              "try:\n    with warehouse.connect(Path(sys.argv[1])) as connection:\n"
+              "        connection.execute('CREATE TABLE t AS SELECT i, random()::VARCHAR AS s FROM range(2000000) AS r(i)')\n"
+              "except warehouse.WarehouseUnusable as full: print(full)")
+    path = tmp_path / "warehouse.duckdb"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], env=clean_environment(), text=True, capture_output=True, timeout=120,
+                          check=True)
+    assert done.stdout.startswith(f"there is no room to write {path} (") and "free some and run again" in done.stdout
+    with warehouse.connect(path) as connection:
+        assert connection.execute("SHOW TABLES").fetchall() == [("kept",)]
+
+
+@pytest.mark.parametrize("error, says", [
+    (OSError(errno.ENOSPC, "No space left on device", "plans/1.json"),
+     "there is no room to write plans/1.json (No space left on device); free some and run again: what was written before is whole"),
+    (PermissionError(errno.EACCES, "Permission denied", "data"),
+     "no right to read or write data (Permission denied); give it to whoever runs this, or name another folder with --data-dir"),
+    (OSError(errno.EIO, "Input/output error", "data"), "data (Input/output error) cannot be read or written; look at it, then run again"),
+    (TypeError("a mistake of ours"), None),
+])  # fmt: skip
+def test_operations_04_the_machines_errors_are_sentences(error, says):
+    assert trouble.sentence(error) == says
+
+
+def test_operations_04_a_folder_that_is_a_file_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "data").touch()
+    ended = command_here(monkeypatch, capsys, "--data-dir", tmp_path / "data", "review", "revoke", "1", "--by", "me")
+    assert ended.code == 1 and ended.err.startswith(f"crossfoot: {tmp_path / 'data'} (File exists) cannot be")
