@@ -349,3 +349,20 @@ def test_operations_04_a_folder_that_is_a_file_is_named(tmp_path, monkeypatch, c
     (tmp_path / "data").touch()
     ended = command_here(monkeypatch, capsys, "--data-dir", tmp_path / "data", "review", "revoke", "1", "--by", "me")
     assert ended.code == 1 and ended.err.startswith(f"crossfoot: {tmp_path / 'data'} (File exists) cannot be")
+
+
+# -- what the README has people start
+
+
+def test_operations_07_what_the_readme_starts_is_as_quiet_as_what_we_start():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = [one for one in readme.split("```")[1::2] if "prefect server start" in one]
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+    statistics = "PREFECT_SERVER_ANALYTICS_ENABLED"
+    assert lines.index(f"export {statistics}={environment.QUIET[statistics]}") < lines.index("prefect server start")
+
+
+def test_operations_10_the_readme_names_every_variable_that_says_where_an_installation_is():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for variable in (settings.HOME_VARIABLE, settings.CONFIG_VARIABLE, settings.DATA_VARIABLE):
+        assert f"| `{variable}` |" in readme
