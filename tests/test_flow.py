@@ -401,6 +401,28 @@ def test_a_failed_model_is_a_failed_night_and_nothing_is_planned(server, at, hea
     assert not any(task["name"].startswith(("make_plan", "apply_plan", "publish")) for task in ran.tasks)
 
 
+def test_operations_04_a_damaged_warehouse_is_a_failed_night_that_is_kept(server, at):
+    path = at.data / "warehouse.duckdb"
+    path.write_bytes(path.read_bytes()[:4096] + bytes(8192))
+    ran = run(at)
+    assert (ran.state.type.value, ran.state.name) == ("FAILED", "Failed") and at.writes() == []
+    assert ran.state.message.startswith(f"The night stopped and published nothing: {path} is damaged, or is no file of DuckDB (")
+    assert saved(at)["state"] == "failed" and saved(at)["sentence"] == ran.state.message
+    assert {task["run_count"] for task in ran.tasks} == {1}  # no waiting makes a file whole
+
+
+def test_an_error_that_nobody_foresaw_is_kept_too_and_its_trace_is_in_the_log(server, at, heard, monkeypatch):
+    def mistaken(night):
+        raise KeyError("a mistake of ours")
+
+    monkeypatch.setattr(steps, "build", mistaken)
+    ran = run(at)
+    assert ran.state.name == "Failed" and saved(at)["sentence"] == ran.state.message
+    assert ran.state.message == ("The night stopped and published nothing: KeyError, which nobody foresaw: the log holds its trace, please "
+                                 "report it; mend that and run the night again.")
+    assert any("a mistake of ours" in line for line in ran.logs)
+
+
 @pytest.mark.parametrize("path, nth, says", [
     ("companies/batch/read", 1, "nothing was written to the CRM: hubspot: POST "),
     ("deals/batch/read", 2, "the write-back stopped in its midst: hubspot: POST "),
