@@ -117,13 +117,13 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
             data_dir: str | None = None) -> State:
     """Extract, build, guard, publish, plan, apply, report. `mode` (off, plan, apply) overrides the configuration; the
     other parameters are those of `crossfoot run`. The final state's data is the night's Outcome, or the error of a night that could
-    not begin, because of its configuration or because another command works in its folder."""
+    not begin: its configuration is wrong, or its folder cannot be used or is in use."""
     environment.settle()
     try:
         chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
         with folder.alone(chosen.data_dir, "run"):
             return _state(_recorded(tonight(chosen, as_of, known_at, *watcher[-1:]), mode))
-    except (settings.ConfigurationError, folder.FolderBusy) as error:
+    except (settings.ConfigurationError, folder.FolderBusy, OSError) as error:  # OSError: the folder cannot be made or locked
         return Failed(message=trouble.sentence(error), data=error)
 
 

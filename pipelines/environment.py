@@ -90,9 +90,9 @@ def of_dlt(home: Path) -> Iterator[None]:
             return [CustomLoaderDocProvider("crossfoot", lambda: dict(DLT))]
 
     with _dlt_changing:
-        _dlt_users.append(home)
-        if len(_dlt_users) == 1:
+        if not _dlt_users:
             Container()[PluggableRunContext] = PluggableRunContext(Alone(str(home)))
+        _dlt_users.append(home)
     try:
         yield
     finally:

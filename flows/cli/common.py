@@ -96,7 +96,7 @@ def place(loaded: Settings) -> dict[str, Any]:
 
 
 def where(loaded: Settings) -> str:
-    """The same for people; whoever is in another folder than he thinks sees it here."""
+    """The same for people; people in another folder than they think see it here."""
     is_new = not loaded.warehouse.exists() and not (loaded.data_dir / "journal.sqlite").exists()
     config = f"Configuration {loaded.path} ({loaded.profile})" if loaded.path else (
         f"No {configuration.CONFIG_NAME} in {Path.cwd()}: this is the sandbox")
