@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from pipelines import environment, landing
+from pipelines import environment, landing, warehouse
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
 from pipelines.settings import ConfigurationError, Settings
@@ -105,7 +105,8 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
         _load(slug, lambda: vendor.source(job), settings)
     except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
         cause = _cause(error)
-        message = redact(str(cause)) or type(cause).__name__
+        message = warehouse.explained(cause, settings.warehouse) if warehouse.is_of_the_file(cause) else redact(str(cause))
+        message = message or type(cause).__name__
         record_load(settings, slug, job, "failed", message, {})
         raise ExtractFailed(Receipt(slug, "failed", job.calls, job.rows, tuple(job.notes), message, forecast)) from cause
     status, cursors = "partial" if job.spent else "complete", {**job.cursors, **job.next_cursors}
@@ -252,12 +253,12 @@ def _load(slug: str, source: Callable[[], Any], settings: Settings) -> None:
     import dlt
     from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-    home, warehouse = settings.data_dir / "dlt", DuckDbCredentials(str(settings.warehouse))
-    warehouse.pragmas = ["disable_progress_bar"]  # it would go to standard output, between what a command says
+    home, target = settings.data_dir / "dlt", DuckDbCredentials(str(settings.warehouse))
+    target.pragmas = ["disable_progress_bar"]  # it would go to standard output, between what a command says
     shutil.rmtree(home / f"crossfoot_{slug}", ignore_errors=True)
     with environment.of_dlt(home):
         pipeline = dlt.pipeline(
-            f"crossfoot_{slug}", destination=dlt.destinations.duckdb(warehouse), dataset_name=f"raw_{slug}",
+            f"crossfoot_{slug}", destination=dlt.destinations.duckdb(target), dataset_name=f"raw_{slug}",
             pipelines_dir=str(home),
         )
         pipeline.extract(source(), loader_file_format="parquet")

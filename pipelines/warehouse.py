@@ -32,8 +32,6 @@ def connect(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyC
     does wrong, then or while it is open, is WarehouseBusy or WarehouseUnusable."""
     import duckdb
 
-    broken = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException,
-              duckdb.OutOfMemoryException)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -45,11 +43,23 @@ def connect(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyC
             connection.execute("SET enable_progress_bar = false")  # it would go to standard output, between what a command says
             yield connection
     except duckdb.Error as error:
-        if not isinstance(error, broken) and type(error) is not duckdb.Error:  # a wrong statement is no matter of the file
+        if not is_of_the_file(error):
             raise
         if "conflicting lock" in str(error).lower():
             raise WarehouseBusy(f"{path} is in use by another process; wait for it to end, or stop it ({first_line(error)})") from error
         raise WarehouseUnusable(explained(error, path)) from error
+
+
+def is_of_the_file(error: BaseException) -> bool:
+    """Whether an error of DuckDB is about the file or the machine; a wrong statement is not. A commit that finds no room is an error
+    of the transaction, and a damaged block has no kind of its own."""
+    import duckdb
+
+    kinds = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException,
+             duckdb.OutOfMemoryException)
+    text = str(error).lower()
+    return isinstance(error, duckdb.Error) and (
+        isinstance(error, kinds) or type(error) is duckdb.Error or any(word in text for word in (*_FULL, *_FORBIDDEN)))
 
 
 def explained(error: BaseException, path: Path) -> str:

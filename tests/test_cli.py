@@ -141,7 +141,7 @@ def test_wrong_use_is_named_with_its_remedy(command, monkeypatch, arguments, sen
     monkeypatch.setenv(settings.SANDBOX_URL_VARIABLE, NOBODY)
     ended = command(*arguments)
     assert ended.code == 2 and ended.out == ""
-    assert ended.err.startswith("crossfoot: ") and sentence in ended.err
+    assert ended.err.splitlines()[-1].startswith("crossfoot: ") and sentence in ended.err
 
 
 @pytest.mark.parametrize("arguments", [("frobnicate",), ("plan", "--no-such-option"), ("explain",), ()])

@@ -333,6 +333,17 @@ def test_operations_04_a_full_disk_is_named_and_leaves_what_was_there(tmp_path):
         assert connection.execute("SHOW TABLES").fetchall() == [("kept",)]
 
 
+def test_operations_04_an_extract_on_a_full_disk_ends_with_a_sentence(tmp_path):
+    script = ("import os, resource; os.mkdir('data'); from pipelines.writeback.journal import Journal\n"
+              "Journal('sqlite:///data/journal.sqlite').close()  # there is one already, and it has room\n"
+              "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); from flows.cli import main\nmain()")
+    with running_sandbox(make_world(), rate_limits=False) as url:
+        ended = subprocess.run([sys.executable, "-c", script, "--data-dir", "data", "extract"], cwd=tmp_path,
+                               env=clean_environment(url), text=True, capture_output=True, timeout=200, check=False)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
+    assert "there is no room to write " in ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize("error, says", [
     (OSError(errno.ENOSPC, "No space left on device", "plans/1.json"),
      "there is no room to write plans/1.json (No space left on device); free some and run again: what was written before is whole"),
