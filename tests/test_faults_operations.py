@@ -377,3 +377,11 @@ def test_operations_10_the_readme_names_every_variable_that_says_where_an_instal
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     for variable in (settings.HOME_VARIABLE, settings.CONFIG_VARIABLE, settings.DATA_VARIABLE):
         assert f"| `{variable}` |" in readme
+
+
+def test_usage_statistics_are_off_whatever_the_shell_says(monkeypatch, environment_kept):
+    for name in environment.QUIET:
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("DO_NOT_TRACK", "0")
+    environment.settle()
+    assert environment.QUIET.items() <= dict(os.environ).items()
