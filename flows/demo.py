@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import once, show
-from pipelines import landing, settings
+from pipelines import environment, landing, settings
 from pipelines.vendors import VENDORS
 
 DATA = Path("data") / "demo"
@@ -41,9 +41,9 @@ FIGURES = {
 
 def main() -> None:
     began = time.monotonic()
-    settings.switch_telemetry_off()
+    environment.settle()
     shutil.rmtree(DATA, ignore_errors=True)
-    once.isolate(DATA)
+    environment.isolate_prefect(DATA)
     with _sandbox() as url:
         os.environ[settings.SANDBOX_URL_VARIABLE] = url
         _say(f"The sandbox answers as {' and '.join(card.name for card in VENDORS.values() if card.is_called)} at {url}.")

@@ -15,21 +15,17 @@ from prefect.states import Completed, Failed, State
 from prefect.utilities.annotations import quote
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from flows import trouble
 from flows.when import tonight
-from pipelines import acceptance, outcome, publish, settings, tieout
+from pipelines import acceptance, conclude, environment, folder, outcome, publish, settings, tieout
 from pipelines import night as steps
 from pipelines.extract import ExtractFailed, Receipt
-from pipelines.http import ApiError, BudgetSpent, ConnectionLost
-from pipelines.landing import WarehouseBusy
+from pipelines.http import ApiError
 from pipelines.night import Night, Progress
 from pipelines.outcome import Outcome
 from pipelines.report import build as report
 from pipelines.report import mail, send
-from pipelines.transform import TransformFailed
 from pipelines.vendors import VENDORS
-from pipelines.vendors.crm_types import FieldsMissing
-from pipelines.writeback.apply import ApplyStopped
-from pipelines.writeback.journal import JournalError, LockHeld
 from pipelines.writeback.plan import BlockedPlan
 
 # The client repeats what is worth repeating within seconds; a vendor that was down gets two more chances later.
@@ -39,19 +35,15 @@ EXTRACT_RETRY_SECONDS = 30
 LASTING = (400, 401, 403)
 # Names of final states, besides Completed: each is of the type Failed, so that alerts see it.
 PARTIAL, BLOCKED = "PartialFailure", "Blocked"
-# What ends a night and says by itself what is wrong; a CRM that is down ends it too, in the plan or in the apply.
-STOPPED = (TransformFailed, ApplyStopped, ApiError, ConnectionLost, BudgetSpent, FieldsMissing, LockHeld, JournalError,
-           WarehouseBusy)
-
 # Progress goes to whoever runs the flow in this process; it is no parameter, because those are stored with the run.
 watcher: list[Progress] = []
 
 
 def may_pass(task: object, run: object, state: State) -> bool:
-    """Whether a failed extraction is worth another try: a refusal of the key or of a right stays one, and so does another company."""
+    """Whether an extraction is worth another try: what the vendor did may pass, but not a refusal of the key or of a right, and not
+    another company or what is wrong on this machine."""
     error = state.result(raise_on_failure=False)
-    cause = error.__cause__ if isinstance(error, BaseException) else None
-    return not (isinstance(error, BlockedPlan) or (isinstance(cause, ApiError) and cause.status in LASTING))
+    return isinstance(error, ExtractFailed) and not (isinstance(error.__cause__, ApiError) and error.__cause__.status in LASTING)
 
 
 @task(retries=EXTRACT_RETRIES, retry_condition_fn=may_pass, cache_policy=NO_CACHE, persist_result=False)
@@ -59,40 +51,51 @@ def extract_vendor(night: Night, slug: str) -> Receipt:
     return steps.extract_vendor(night, slug)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 def build_models(night: Night) -> int:
     return len(steps.build(night))
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 def check_guards(night: Night) -> list[str]:
     return steps.guard_blocks(night)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 def make_plan(night: Night, slugs: Sequence[str], blocks: Sequence[str]):
     return steps.make_plan(night, steps.connect_crms(night.settings, slugs), blocks)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 def apply_plan(night: Night, slugs: Sequence[str], plan):
     return steps.apply_night(night, plan, steps.connect_crms(night.settings, slugs))
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 def publish_marts(night: Night) -> tuple[Path, Path, report.Report]:
+    return publish_night(night)
+
+
+def publish_night(night: Night) -> tuple[Path, Path, report.Report]:
     published = publish.publish(night.settings, night.as_of, night.known_at)
     figures = report.collect(published, night.settings)
     return published, report.write_page(figures, night.settings.data_dir / "reports" / "report.html"), figures
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+def show_writes(night: Night) -> report.Report:
+    """The figures of the published night with what it wrote, in marts and page."""
+    conclude.land_writes(night)
+    return publish_night(night)[-1]
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 def send_mail(night: Night, ended: Outcome, figures: report.Report | None) -> str:
     subject, body = (mail.subject(figures), mail.mail_body(figures)) if figures else (None, None)
     return send.send(night.settings, send.compose(night.settings, ended, subject, body, night.now()))
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 def notify(night: Night, ended: Outcome) -> str:
     name = night.settings.get("mail", "notification_block")
     try:
@@ -108,51 +111,94 @@ def notify(night: Night, ended: Outcome) -> str:
     return f"{name} was told."
 
 
-@flow(name="crossfoot-nightly", validate_parameters=True, persist_result=False)
+@flow(name="crossfoot-nightly", retries=0, validate_parameters=True, persist_result=False, log_prints=False)
 def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | None = None, config: str | None = None,
             data_dir: str | None = None) -> State:
-    """Extract, build, guard, plan, apply, publish, report. `mode` (off, plan, apply) overrides the configuration; the
-    other parameters are those of `crossfoot run`. The final state's data is the night's Outcome."""
-    settings.switch_telemetry_off()
-    chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
-    night = tonight(chosen, as_of, known_at, *watcher[-1:])
-    mode = mode or night.policy.mode
-    if mode == "apply":
-        steps.need_writing(chosen)
+    """Extract, build, guard, publish, plan, apply, report. `mode` (off, plan, apply) overrides the configuration; the
+    other parameters are those of `crossfoot run`. The final state's data is the night's Outcome, or the error of a night that could
+    not begin: its configuration is wrong, or its folder cannot be used or is in use."""
+    environment.settle()
     try:
-        ended = _run(night, mode)
-    except STOPPED as error:
-        ended = _told(night, Outcome(night.as_of, night.known_at, mode, "failed", outcome.stopped(error)), None)
-    except BlockedPlan as error:
+        chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
+        if mode == "apply":
+            steps.need_writing(chosen)
+        with folder.alone(chosen.data_dir, "run"):
+            return _state(_recorded(tonight(chosen, as_of, known_at, *watcher[-1:]), mode))
+    except (settings.ConfigurationError, folder.FolderBusy, OSError) as error:  # OSError: the folder cannot be made or locked
+        return Failed(message=trouble.sentence(error), data=error)
+
+
+def _recorded(night: Night, mode: str | None) -> Outcome:
+    """The night, whose end is kept whatever ended it."""
+    begun = Outcome(night.as_of, night.known_at, mode or night.policy.mode, "failed", "")
+    try:
+        ended = _run(night, begun)
+    except BlockedPlan as error:  # a source reaches another company than the warehouse's
         sentence = f"Nothing was written or published: {error}; then run the night again."
-        ended = _told(night, Outcome(night.as_of, night.known_at, mode, "blocked", sentence), None)
-    outcome.save(night.settings, ended)
-    return _state(ended)
+        ended = _told(night, replace(begun, state="blocked", sentence=sentence), None)
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw ends the night as well, with its trace in the log
+        ended = _told(night, replace(begun, sentence=outcome.stopped(_what(error))), None)
+    try:
+        outcome.save(night.settings, ended)
+    except OSError as error:
+        ended = replace(ended, sentence=f"{ended.sentence} Besides, `crossfoot status` cannot show this night: {trouble.sentence(error)}.")
+    return ended
 
 
-def _run(night: Night, mode: str) -> Outcome:
+def _run(night: Night, ended: Outcome) -> Outcome:
     receipts = _extract(night)
     _announce(f"built {build_models(night)} models and tests")
     certificates = tieout.certificates(night.settings)
     for line in tieout.lines({one.source: one.document() for one in certificates}):
         _announce(f"tie-out {line}")
-    heard = [receipt.source for receipt in receipts if receipt.status != "failed"]
-    crms = [slug for slug in night.settings.get("vendors", "crms") if slug in heard]
-    plan = path = applied = published = page = figures = None
+    ended = replace(ended, receipts=tuple(receipts), tie_out=certificates)
     if steps.is_past(night):
         sentence = f"The night of {night.as_of} was replayed: later nights were heard since, so nothing was written or published."
-        return Outcome(night.as_of, night.known_at, mode, "complete", sentence, tuple(receipts), tie_out=certificates)
-    blocks = check_guards(night)
-    if mode != "off":
-        plan, path = make_plan(night, crms, blocks)
-        if mode == "apply" and not plan.blocks:
-            applied = apply_plan(night, crms, quote(plan))  # unquoted, Prefect would walk every change in search of futures
-    state, sentence = outcome.sentence(receipts, blocks, plan, applied, mode)
-    if not blocks:
+        return replace(ended, state="complete", sentence=sentence)
+    blocks, figures = check_guards(night), None
+    ended = replace(ended, accepted=acceptance.resting_on(night))
+    if not blocks:  # before the CRM is asked: what it fails with costs the CRM its update, and nobody else anything
         published, page, figures = publish_marts(night)
-    ended = Outcome(night.as_of, night.known_at, mode, state, sentence, tuple(receipts), plan, path, applied, published, page,
-                    certificates, accepted=acceptance.resting_on(night))
-    return _told(night, ended, figures)
+        ended = replace(ended, published=published, report=page)
+    failure = None
+    if ended.mode != "off":
+        heard = [receipt.source for receipt in receipts if receipt.status != "failed"]
+        crms = [slug for slug in night.settings.get("vendors", "crms") if slug in heard]
+        ended, figures, failure = _write_back(night, ended, figures, crms, blocks)
+    state, sentence = outcome.sentence(receipts, blocks, ended.plan, ended.applied, ended.mode, failure and _what(failure))
+    if isinstance(failure, BlockedPlan):
+        state, sentence = "blocked", f"Nothing was written: {failure}; then run the night again."
+    return _told(night, replace(ended, state=state, sentence=sentence), figures)
+
+
+def _write_back(night: Night, ended: Outcome, figures: report.Report | None, crms: Sequence[str], blocks: Sequence[str],
+                ) -> tuple[Outcome, report.Report | None, Exception | None]:
+    """The outcome with what was planned and written, the figures with that, and what ended it early; None: nothing did."""
+    failure = None
+    try:
+        plan, path = make_plan(night, crms, blocks)
+        ended = replace(ended, plan=plan, plan_path=path)
+        if ended.mode != "apply" or plan.blocks:
+            return ended, figures, None
+        # Unquoted, Prefect would walk every change in search of futures.
+        ended = replace(ended, applied=apply_plan(night, crms, quote(plan)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it costs the write-back alone
+        failure = error
+    if ended.plan and (failure or ended.plan.size):
+        try:
+            figures = show_writes(night)
+        except Exception as error:  # noqa: BLE001 - the page of before the write-back stays
+            failure = failure or error
+    return ended, figures, failure
+
+
+def _what(error: Exception) -> str:
+    """What an error says; one that nobody foresaw is named, and the log holds its trace."""
+    said = trouble.sentence(error)
+    if said is None:
+        get_run_logger().error("an error that nobody foresaw", exc_info=error)
+        said = f"{type(error).__name__}, which nobody foresaw: the log holds its trace, please report it"
+    return said
 
 
 def _extract(night: Night) -> list[Receipt]:

@@ -11,6 +11,7 @@ from typing import Any
 from pipelines import extract
 from pipelines.night import Night, Progress, silent
 from pipelines.settings import ConfigurationError, Settings
+from pipelines.warehouse import WarehouseBusy, WarehouseUnusable
 
 
 def now() -> datetime:
@@ -69,6 +70,9 @@ def _after_last(settings: Settings, moment: datetime) -> datetime:
     """A sandbox that was started again begins its day anew; a night still has to come after the one before."""
     if not settings.warehouse.exists():
         return moment
-    extract.prepare_warehouse(settings, {})
-    loads = [extract.last_load(settings, slug) for slug in settings.sources]
+    try:
+        extract.prepare_warehouse(settings, {})
+        loads = [extract.last_load(settings, slug) for slug in settings.sources]
+    except (WarehouseBusy, WarehouseUnusable):  # its first step says so, and that is kept as the end of this night
+        return moment
     return max([moment, *(load.known_at + timedelta(seconds=1) for load in loads if load is not None)])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from pipelines import landing
+from pipelines import environment, landing, warehouse
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
 from pipelines.settings import ConfigurationError, Settings
@@ -28,14 +27,6 @@ LOADS = Table("loads", {
     "source": "text", "known_at": "timestamp", "status": "text", "message": "text", "calls": "integer", "rows": "integer",
     "cursor": "text", "night": "date", "calls_by_object": "text",
 })
-# Resources of a vendor one after the other (deletions follow the reads they correct); the load's id on every row.
-DLT_SETTINGS = {
-    "EXTRACT__NEXT_ITEM_MODE": "fifo",
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-    "NORMALIZE__WORKERS": "1",
-    "LOAD__WORKERS": "1",
-    "RUNTIME__LOG_LEVEL": "ERROR",
-}
 READ_AGAIN, ASKED_FOR = "every record was read again", "asked for"
 # What a difference of a control cannot change night after night: how often a ledger is read again from its beginning.
 DAYS_BETWEEN_FULL_READINGS = 7
@@ -122,10 +113,11 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
         if found is not None:
             with _landing:
                 on_company(found)
-        _load(slug, vendor.source(job), settings)
+        _load(slug, lambda: vendor.source(job), settings)
     except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
         cause = _cause(error)
-        message = redact(str(cause)) or type(cause).__name__
+        message = warehouse.explained(cause, settings.warehouse) if warehouse.is_of_the_file(cause) else redact(str(cause))
+        message = message or type(cause).__name__
         record_load(settings, slug, job, "failed", message, {})
         raise ExtractFailed(Receipt(slug, "failed", job.calls, job.rows, tuple(job.notes), message, forecast)) from cause
     status, cursors = "partial" if job.spent else "complete", {**job.cursors, **job.next_cursors}
@@ -208,9 +200,9 @@ class Load:
 
 
 def last_load(settings: Settings, slug: str) -> Load | None:
-    """How far the vendor has been heard; None before its first night."""
+    """How far the vendor has been heard; None before its first night. Of loads that were heard up to one time, the last counts."""
     found = _ask(settings, f"SELECT known_at, cursor FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND status <> 'failed' "
-                 "ORDER BY known_at DESC LIMIT 1", slug)
+                 "ORDER BY known_at DESC, rowid DESC LIMIT 1", slug)
     return Load(found[0][0], json.loads(found[0][1])) if found else None
 
 
@@ -268,13 +260,16 @@ def _ask(settings: Settings, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def land_journal(settings: Settings, journal_source: Any, journal: Any, *, as_of: date, known_at: datetime,
-                 now: Callable[[], datetime]) -> None:
-    """Lands what the journal recorded since it was last landed, in raw_crossfoot."""
-    slug, started = journal_source.SLUG, now()
+                 now: Callable[[], datetime], tables: Sequence[str] = ()) -> None:
+    """Lands what the journal recorded in these tables (none named: in all) since each was last landed, in raw_crossfoot."""
+    slug, started, tables = journal_source.SLUG, now().isoformat(), tables or tuple(journal_source.TABLES)
     last = last_load(settings, slug)
-    job = Job(None, settings, as_of, known_at, last.cursors if last else {}, lambda table: set())
-    _load(slug, journal_source.source(job, journal), settings)
-    record_load(settings, slug, job, "complete", "", {"journal": started.isoformat()})
+    cursors = last.cursors if last else {}
+    # Older versions kept one cursor for all tables, under the name of the journal.
+    cursors = {name: cursors.get(name, cursors.get("journal")) for name in journal_source.TABLES}
+    job = Job(None, settings, as_of, known_at, {name: since for name, since in cursors.items() if since}, lambda table: set())
+    _load(slug, lambda: journal_source.source(job, journal, tables), settings)
+    record_load(settings, slug, job, "complete", "", {**job.cursors, **dict.fromkeys(tables, started)})
 
 
 def prepare_warehouse(settings: Settings, tables: Mapping[str, Iterable[Table]]) -> None:
@@ -285,22 +280,24 @@ def prepare_warehouse(settings: Settings, tables: Mapping[str, Iterable[Table]])
             landing.ensure_tables(connection, f"raw_{slug}", declared)
 
 
-def _load(slug: str, source: Any, settings: Settings) -> None:
+def _load(slug: str, source: Callable[[], Any], settings: Settings) -> None:
     """Runs dlt's three steps; only the last one holds the warehouse. dlt's working folder starts empty each night: what
     a killed night left there was never counted as heard and is read again."""
     import dlt
+    from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-    os.environ.update(DLT_SETTINGS)
-    home = settings.data_dir / "dlt"
+    home, target = settings.data_dir / "dlt", DuckDbCredentials(str(settings.warehouse))
+    target.pragmas = ["disable_progress_bar"]  # it would go to standard output, between what a command says
     shutil.rmtree(home / f"crossfoot_{slug}", ignore_errors=True)
-    pipeline = dlt.pipeline(
-        f"crossfoot_{slug}", destination=dlt.destinations.duckdb(str(settings.warehouse)), dataset_name=f"raw_{slug}",
-        pipelines_dir=str(home),
-    )
-    pipeline.extract(source, loader_file_format="parquet")
-    pipeline.normalize()
-    with _landing:
-        pipeline.load(raise_on_failed_jobs=True)
+    with environment.of_dlt(home):
+        pipeline = dlt.pipeline(
+            f"crossfoot_{slug}", destination=dlt.destinations.duckdb(target), dataset_name=f"raw_{slug}",
+            pipelines_dir=str(home),
+        )
+        pipeline.extract(source(), loader_file_format="parquet")
+        pipeline.normalize()
+        with _landing:
+            pipeline.load(raise_on_failed_jobs=True)
 
 
 def _cause(error: BaseException) -> BaseException:

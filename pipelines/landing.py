@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.http import BudgetSpent
 from pipelines.settings import Settings
+from pipelines.warehouse import connect as connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -232,26 +232,6 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, dataset: str, tables: I
         for name, kind in columns.items():
             if (table.name, name) not in there:
                 connection.execute(f'ALTER TABLE "{dataset}"."{table.name}" ADD COLUMN "{name}" {kind}')
-
-
-class WarehouseBusy(Exception):
-    """Another process holds the file: DuckDB admits one writer."""
-
-
-def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection to a DuckDB file that downloads no extension and thinks in UTC. Raises WarehouseBusy."""
-    import duckdb
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        connection = duckdb.connect(str(path), read_only=read_only)
-    except duckdb.IOException as error:
-        if "lock" not in str(error):
-            raise
-        raise WarehouseBusy(f"{path} is in use by another process; wait for it to end, or stop it ({error})") from error
-    connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
 
 
 @dataclass

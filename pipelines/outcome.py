@@ -105,15 +105,18 @@ def held_back(plan: Plan) -> dict[str, int]:
 
 
 def sentence(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | None, applied: ApplyResult | None,
-             mode: str) -> tuple[str, str]:
+             mode: str, failure: str | None = None) -> tuple[str, str]:
     """The state of a night that reached its end, and one sentence on what was not done and what to do.
 
-    `blocks` are the guards' (the night itself is doubtful); those of the plan forbid only the writing.
+    `blocks` are the guards' (the night itself is doubtful); those of the plan forbid only the writing. `failure` is what ended the
+    write-back before it was done.
     """
     if any(receipt.status in LACKING for receipt in receipts):
-        return "partial", _lacking(receipts, blocks, plan, applied, mode)
+        return "partial", _lacking(receipts, blocks, plan, applied, mode, failure)
     if blocks:
         return "blocked", f"Nothing was written or published: {'; '.join(blocks)}; then run the night again."
+    if failure:
+        return "partial", f"The marts and the report are published, and {_not_written(plan, applied, failure)}; the next night tries again."
     if mode == "off" or plan is None:
         return "complete", "Write-back is off."
     if plan.blocks and mode == "apply":
@@ -126,22 +129,33 @@ def sentence(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | No
     return "complete", _planned(plan)
 
 
-def _lacking(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | None, applied: ApplyResult | None, mode: str) -> str:
+def _lacking(receipts: Sequence[Receipt], blocks: Sequence[str], plan: Plan | None, applied: ApplyResult | None, mode: str,
+             failure: str | None) -> str:
     """What a night says that could not hear every source."""
     lacking = [receipt for receipt in receipts if receipt.status in LACKING]
     named = "; ".join(f"{receipt.source} {LACKING[receipt.status]} ({receipt.message})" for receipt in lacking)
     reasons = blocks or (plan.blocks if plan is not None and mode == "apply" else ())
     stopped = f", and nothing was written{' or published' if blocks else ''}: {'; '.join(reasons)}" if reasons else ""
     refused = f"; besides, {_problems(applied)} (`crossfoot status` names them)" if applied is not None and applied.problems else ""
+    if failure and not blocks:
+        refused += f"; besides, {_not_written(plan, applied, failure)}"
     mend = "mend that and run the night again" if any(one.status == "failed" for one in lacking) else "the next night reads on"
     return f"{named}: what depends on it is left as it was{stopped}{refused}; {mend}."
+
+
+def _not_written(plan: Plan | None, applied: ApplyResult | None, failure: str) -> str:
+    """What was not done of a write-back that ended early: without a plan all of it, and after its end only the showing."""
+    said = failure.rstrip(".")
+    if applied is not None:
+        return f"{applied.written} changes were written, but the page does not show that yet: {said}"
+    return f"nothing was written to the CRM: {said}" if plan is None else f"the write-back stopped in its midst: {said}"
 
 
 def _problems(applied: ApplyResult) -> str:
     return f"{applied.skipped} changes were skipped and {applied.rejected} rejected"
 
 
-def stopped(error: Exception) -> str:
+def stopped(error: Exception | str) -> str:
     """What a night says that ended before it could publish, and, where the error came from the writing, in its midst."""
     return f"The night stopped and published nothing: {str(error).rstrip('.')}; mend that and run the night again."
 
@@ -163,6 +177,12 @@ def save(settings: Settings, outcome: Outcome) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(outcome.document(), indent=1), encoding="utf-8")
     os.replace(fresh, path)
+
+
+def version(settings: Settings) -> int | None:
+    """Another number whenever an outcome was kept since; None before the first."""
+    path = settings.data_dir / FILE
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def load(settings: Settings) -> dict[str, Any] | None:

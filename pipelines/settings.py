@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -24,18 +25,11 @@ from pipelines.settings_rules import place
 
 CONFIG_NAME = "crossfoot.toml"
 SANDBOX_URL_VARIABLE = "CROSSFOOT_SANDBOX_URL"
+# Where an installation lives, for commands that are started in another folder.
+HOME_VARIABLE, CONFIG_VARIABLE, DATA_VARIABLE = "CROSSFOOT_HOME", "CROSSFOOT_CONFIG", "CROSSFOOT_DATA_DIR"
 SANDBOX_PORT = 8765
-
-# The packages that Crossfoot is made of phone home unless told not to; a run over other people's money does not.
-QUIET_ENVIRONMENT = MappingProxyType(
-    {
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    }
-)
+# Besides letters and digits: each was tried through dlt, dbt and DuckDB.
+_PATH_CHARACTERS = " /.-_+,@()&~"
 
 
 class ConfigurationError(Exception):
@@ -97,15 +91,18 @@ def _budget(card: Card) -> Setting:
                    "Calls that reading may use in one night; what is left then follows next night. 0: no limit.")
 
 
-def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Path | None = None,
+def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Path | None = None, home: Path | None = None,
          environment: Mapping[str, str] | None = None) -> Settings:
     """Reads the configuration file (or stands on the sandbox's defaults without one).
 
-    `config` None looks for crossfoot.toml in the current folder; a named file has to exist. Raises ConfigurationError
-    with every problem at once. Secrets are not required here: `missing_secrets` names what a step will need.
+    `config` None means the one that CROSSFOOT_CONFIG names, else crossfoot.toml in `home` (None: CROSSFOOT_HOME, else the
+    current folder), where it is there; a named file has to exist. `data_dir` None means the one that CROSSFOOT_DATA_DIR names, else
+    `data` beside the configuration file, else in `home`. Raises ConfigurationError with every problem at once. Secrets are
+    not required here: `missing_secrets` names what a step will need.
     """
     environment = os.environ if environment is None else environment
-    path = _config_path(config)
+    home = _home(home, environment)
+    path = _config_path(config or _named(environment, CONFIG_VARIABLE), home)
     text = _read(path) if path else ""
     document = _parse(text, path)
     settings = declared(cards)
@@ -122,17 +119,29 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     sandbox_url = environment.get(SANDBOX_URL_VARIABLE) or f"http://127.0.0.1:{SANDBOX_PORT}"
     if not sandbox_url.startswith(("http://", "https://")):
         problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as http://127.0.0.1:{SANDBOX_PORT}")
+    folder = (data_dir or _named(environment, DATA_VARIABLE) or (path.parent if path else home) / "data").resolve()
+    problems += _unusable_characters(folder)
     if problems:
         raise ConfigurationError(problems)
     return Settings(
         profile=profile,
         path=path,
-        data_dir=(data_dir or Path("data")).resolve(),
+        data_dir=folder,
         values=MappingProxyType({name: MappingProxyType(section) for name, section in values.items()}),
         sandbox_url=sandbox_url.rstrip("/"),
         secrets={slug: _secrets(card, profile, environment) for slug, card in cards.items()},
         mail_password=environment.get(MAIL_PASSWORD_VARIABLE, "").strip(),
     )
+
+
+def _unusable_characters(folder: Path) -> list[str]:
+    """A sentence where the data folder's path holds what DuckDB, dlt or dbt would take for something else: an end of a text, a
+    pattern of names, a part of a URL, a partition (name=value)."""
+    strange = dict.fromkeys(one for one in str(folder) if unicodedata.category(one)[0] not in "LMN" and one not in _PATH_CHARACTERS)
+    if not strange:
+        return []
+    return [f"the data folder {str(folder)!r} has {', '.join(map(repr, strange))} in its path, which a path of the warehouse cannot hold; "
+            f"name another with --data-dir (letters, digits, blanks and {_PATH_CHARACTERS.strip()} are fine)"]
 
 
 def missing_secrets(settings: Settings, cards: Mapping[str, Card]) -> list[str]:
@@ -145,12 +154,6 @@ def missing_secrets(settings: Settings, cards: Mapping[str, Card]) -> list[str]:
         if not settings.secrets.get(slug, {}).get(secret.name)
         and (secret.only_for is None or settings.get(slug, secret.only_for[0]) == secret.only_for[1])
     ]
-
-
-def switch_telemetry_off() -> None:
-    """Tells dlt, dbt and Prefect not to report usage; a value that the user has set stays."""
-    for name, value in QUIET_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
 
 
 def example(cards: Mapping[str, Card]) -> str:
@@ -182,11 +185,23 @@ def _toml(value: Any) -> str:
     return '"' + str(value) + '"'
 
 
-def _config_path(config: Path | None) -> Path | None:
+def _named(environment: Mapping[str, str], variable: str) -> Path | None:
+    return Path(environment[variable]) if environment.get(variable) else None
+
+
+def _home(home: Path | None, environment: Mapping[str, str]) -> Path:
+    found = home or _named(environment, HOME_VARIABLE) or Path()
+    if not found.is_dir():
+        raise ConfigurationError([f"{found}: no such folder; name the one that holds crossfoot.toml with --home or {HOME_VARIABLE}"])
+    return found
+
+
+def _config_path(config: Path | None, home: Path) -> Path | None:
     if config is None:
-        return Path(CONFIG_NAME).resolve() if Path(CONFIG_NAME).is_file() else None
+        return (home / CONFIG_NAME).resolve() if (home / CONFIG_NAME).is_file() else None
     if not config.is_file():
-        raise ConfigurationError([f"{config}: no such file; copy crossfoot.example.toml there or leave --config out"])
+        raise ConfigurationError([f"{config}: no such file; copy crossfoot.example.toml there or leave --config out (and {CONFIG_VARIABLE} "
+                                  "unset)"])
     return config.resolve()
 
 
@@ -196,6 +211,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8"]) from error
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read ({error.strerror}); give the right to whoever runs this"]) from error
 
 
 def _parse(text: str, path: Path | None) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pipelines import cron
+
 
 def checked(kind: str, value: Any) -> Any:
     """The value in its own type; ValueError says what would have been right."""
@@ -88,8 +90,7 @@ def _zone(value: Any) -> str:
 
 
 def _cron(value: Any) -> str:
-    if len(_text(value).split()) != 5:
-        raise ValueError('write five cron fields such as "0 2 * * *"')
+    cron.check(_text(value))
     return value
 
 

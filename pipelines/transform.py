@@ -6,13 +6,15 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from pipelines import environment
 from pipelines.settings import Settings
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"
@@ -72,16 +74,40 @@ def variables(settings: Settings) -> dict[str, Any]:
 
 
 def build(settings: Settings, as_of: date, known_at: datetime) -> list[Node]:
-    """Builds and tests every model as of the night. Raises TransformFailed unless every node was built and passed."""
-    return invoke(settings, ["build", "--exclude-resource-type", "unit_test", *configured(settings)], as_of, known_at)
+    """Builds and tests every model as of the night. Raises TransformFailed unless every node that the project has for the
+    configured vendors was built and passed: what dbt left out, it reports as little as what it never had."""
+    outcome, manifest = _as_of(settings, ["build", "--exclude-resource-type", "unit_test", *configured(settings), *_UNWATCHED], as_of,
+                               known_at)
+    nodes = _nodes(outcome)
+    wanted = project_nodes(manifest, _unconfigured(settings))
+    if left_out := sorted(wanted - {item.node.unique_id for item in outcome.result}):
+        raise TransformFailed([], f"dbt ran {len(wanted) - len(left_out)} of the {len(wanted)} nodes that the project has, and left out "
+                              f"{left_out[0]}{' and others' if left_out[1:] else ''}: what was built was not wholly tested; look for "
+                              "dbt's own settings on this machine (~/.dbt), and build again")
+    return nodes
+
+
+def project_nodes(manifest: Any, folders: Sequence[str]) -> set[str]:
+    """The unique ids of all models, seeds and tests of a parsed project, but those in these folders and the tests that look at one of
+    them, which dbt leaves out with them. An ephemeral model is a part of others and is never built."""
+    nodes = [node for node in manifest.nodes.values() if str(node.resource_type) in ("model", "seed", "snapshot", "test")
+             and node.config.materialized != "ephemeral"]
+    others = {node.unique_id for node in nodes if node.original_file_path.startswith(tuple(f"{folder}/" for folder in folders))}
+    return {node.unique_id for node in nodes} - others - {
+        node.unique_id for node in nodes if str(node.resource_type) == "test" and others & set(node.depends_on.nodes)}
 
 
 def configured(settings: Settings) -> list[str]:
     """dbt's options that leave out the models and tests of vendors that are not configured."""
-    others = [slug for slug in settings.secrets if slug not in settings.sources]
-    folders = [f"path:{room}/{slug}" for slug in others for room in ("models/staging", "models/activation", "tests")
-               if (PROJECT / room / slug).is_dir()]
+    folders = [f"path:{folder}" for folder in _unconfigured(settings)]
     return ["--exclude", *folders] if folders else []
+
+
+def _unconfigured(settings: Settings) -> list[str]:
+    """The folders of the project that are of vendors which are not configured."""
+    others = [slug for slug in settings.secrets if slug not in settings.sources]
+    return [f"{room}/{slug}" for slug in others for room in ("models/staging", "models/activation", "tests")
+            if (PROJECT / room / slug).is_dir()]
 
 
 def prepare(settings: Settings) -> None:
@@ -92,7 +118,11 @@ def prepare(settings: Settings) -> None:
 
 def invoke(settings: Settings, command: Sequence[str], as_of: date, known_at: datetime) -> list[Node]:
     """Runs one dbt command in this process, as of a night, and returns its nodes."""
-    outcome = _as_of(settings, [*command, *_UNWATCHED], as_of, known_at)
+    return _nodes(_as_of(settings, [*command, *_UNWATCHED], as_of, known_at)[0])
+
+
+def _nodes(outcome: Any) -> list[Node]:
+    """What became of each node. Raises TransformFailed unless all are fine."""
     nodes = [Node(item.node.name, str(item.node.resource_type), str(item.status), item.message or "") for item in outcome.result]
     bad = [node for node in nodes if node.status not in _FINE]
     if bad or not outcome.success:
@@ -106,7 +136,7 @@ def document(settings: Settings, as_of: date, known_at: datetime) -> Path:
     The page of `dbt docs generate --static` brings its scripts and data along; a rule of its own keeps a browser from
     loading anything else. Raises TransformFailed.
     """
-    outcome = _as_of(settings, ["docs", "generate", "--static", *configured(settings)], as_of, known_at)
+    outcome, _ = _as_of(settings, ["docs", "generate", "--static", *configured(settings)], as_of, known_at)
     page = (_home(settings) / "static_index.html").read_text(encoding="utf-8") if outcome.success else ""
     head, tag, rest = page.partition("<head>")
     if not tag:
@@ -119,16 +149,16 @@ def document(settings: Settings, as_of: date, known_at: datetime) -> Path:
     return path
 
 
-def _as_of(settings: Settings, command: Sequence[str], as_of: date, known_at: datetime) -> Any:
-    """One dbt command as of a night: dbt's own result. Raises TransformFailed where it could not start."""
+def _as_of(settings: Settings, command: Sequence[str], as_of: date, known_at: datetime) -> tuple[Any, Any]:
+    """One dbt command as of a night: dbt's own result, and the parsed project. Raises TransformFailed where it could not start."""
+    night = {"CROSSFOOT_AS_OF": as_of.isoformat(), "CROSSFOOT_KNOWN_AT": known_at.astimezone(UTC).isoformat(timespec="microseconds")}
     with _building:
-        os.environ["CROSSFOOT_AS_OF"] = as_of.isoformat()
-        os.environ["CROSSFOOT_KNOWN_AT"] = known_at.astimezone(UTC).isoformat(timespec="microseconds")
         names = variables(settings)
-        outcome = _dbt(settings, command, names, _manifest(settings, names))
+        manifest = _manifest(settings, names)
+        outcome = _dbt(settings, command, names, manifest, night)
     if outcome.result is None:
         raise TransformFailed([], f"dbt could not start: {outcome.exception}")
-    return outcome
+    return outcome, manifest
 
 
 def _manifest(settings: Settings, names: dict[str, Any]) -> Any:
@@ -172,12 +202,13 @@ def _home(settings: Settings) -> Path:
     return settings.data_dir / "dbt"
 
 
-def _dbt(settings: Settings, command: Sequence[str], names: dict[str, Any], manifest: Any = None) -> Any:
+def _dbt(settings: Settings, command: Sequence[str], names: dict[str, Any], manifest: Any = None,
+         night: Mapping[str, str] = MappingProxyType({})) -> Any:
     from dbt.cli.main import dbtRunner  # late: dbt takes two seconds to load
 
     home = _home(settings)
-    os.environ["CROSSFOOT_WAREHOUSE"] = str(settings.warehouse)
-    return dbtRunner(manifest).invoke([
-        *command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(home),
-        "--log-path", str(home / "logs"), "--quiet", "--no-use-colors", "--vars", json.dumps(names),
-    ])
+    with environment.of_dbt(CROSSFOOT_WAREHOUSE=str(settings.warehouse), **night):
+        return dbtRunner(manifest).invoke([
+            *command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(home),
+            "--log-path", str(home / "logs"), "--quiet", "--no-use-colors", "--vars", json.dumps(names),
+        ])

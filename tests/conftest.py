@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from pipelines.settings import switch_telemetry_off
+from pipelines import environment
 
-switch_telemetry_off()
+environment.settle()
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,7 @@ def test_wrong_use_is_named_with_its_remedy(command, monkeypatch, arguments, sen
     monkeypatch.setenv(settings.SANDBOX_URL_VARIABLE, NOBODY)
     ended = command(*arguments)
     assert ended.code == 2 and ended.out == ""
-    assert ended.err.startswith("crossfoot: ") and sentence in ended.err
+    assert ended.err.splitlines()[-1].startswith("crossfoot: ") and sentence in ended.err
 
 
 @pytest.mark.parametrize("arguments", [("frobnicate",), ("plan", "--no-such-option"), ("explain",), ()])
@@ -382,7 +382,9 @@ def test_data_goes_where_the_option_says_and_nowhere_else(command, at, tmp_path)
 
 def test_status_before_the_first_night_says_what_to_run(command, tmp_path):
     ended = command("--data-dir", tmp_path / "data", "status")
-    assert (ended.code, ended.out) == (0, "No night has run yet; `crossfoot run` runs one.\n")
+    assert (ended.code, ended.out) == (0, (
+        f"No crossfoot.toml in {tmp_path}: this is the sandbox; data in {tmp_path / 'data'}, where no night was run yet.\n"
+        "No night has run yet; `crossfoot run` runs one.\n"))
     assert not (tmp_path / "data").exists()
 
 

@@ -9,17 +9,16 @@ import dlt
 import duckdb
 import pytest
 
-from pipelines import landing
-from pipelines.extract import DLT_SETTINGS
+from pipelines import environment, landing
 from pipelines.landing import Fields, Job, Table
 
 NIGHT = datetime(2026, 7, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def dlt_as_in_a_night(monkeypatch):
-    for name, value in DLT_SETTINGS.items():
-        monkeypatch.setenv(name, value)
+def dlt_as_in_a_night(tmp_path):
+    with environment.of_dlt(tmp_path / "dlt"):
+        yield
 
 
 TABLE = Table(

@@ -74,6 +74,23 @@ def test_every_state_has_its_sentence(receipts, blocks, plan, applied, mode, sta
     assert text.endswith(".") and "\n" not in text
 
 
+@pytest.mark.parametrize("receipts, plan, applied, says", [
+    (FINE, None, None, "The marts and the report are published, and nothing was written to the CRM: hubspot answered 500; the next night "
+     "tries again."),
+    (FINE, PLAN, None, "The marts and the report are published, and the write-back stopped in its midst: hubspot answered 500; the next"),
+    (FINE, PLAN, ApplyResult("r", PLAN, written=2), "2 changes were written, but the page does not show that yet: hubspot answered 500; "),
+    (DARK, None, None, "as it was; besides, nothing was written to the CRM: hubspot answered 500; mend that and run the night again."),
+])  # fmt: skip
+def test_a_write_back_that_ended_early_is_partial_and_says_what_was_not_done(receipts, plan, applied, says):
+    state, text = sentence(receipts, (), plan, applied, "apply", "hubspot answered 500.")
+    assert state == "partial" and says in text and text.endswith(".") and ".;" not in text
+
+
+def test_a_doubtful_night_stays_blocked_whatever_the_crm_does():
+    assert sentence(FINE, ("companies shrank",), None, None, "apply", "hubspot answered 500") == (
+        "blocked", "Nothing was written or published: companies shrank; then run the night again.")
+
+
 def test_a_night_that_stopped_says_what_was_not_done_and_what_to_do():
     assert stopped(TransformFailed([Node("fct_deals", "model", "error", "column is missing")])) == (
         "The night stopped and published nothing: fct_deals: column is missing; mend that and run the night again.")

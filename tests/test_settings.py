@@ -1,6 +1,5 @@
 """The configuration: every mistake named at once with its line and remedy; secrets from outside and never shown."""
 
-import os
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -215,12 +214,3 @@ def test_the_example_holds_every_setting_with_its_default_and_loads(tmp_path):
 
 def test_the_committed_example_is_the_one_that_the_code_writes():
     assert (ROOT / "crossfoot.example.toml").read_text(encoding="utf-8") == settings.example(VENDORS)
-
-
-def test_telemetry_is_off_unless_the_user_says_otherwise(monkeypatch):
-    for name in settings.QUIET_ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DO_NOT_TRACK", "0")
-    settings.switch_telemetry_off()
-    assert os.environ["RUNTIME__DLTHUB_TELEMETRY"] == "false"
-    assert os.environ["DO_NOT_TRACK"] == "0"

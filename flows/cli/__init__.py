@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from flows.cli import nights, reading, steps
-from flows.cli.common import chosen, exit_codes
+from flows.cli.common import chosen, exit_codes, speak
 from flows.cli.review import review
-from pipelines import settings as configuration
+from pipelines import environment
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -24,11 +24,13 @@ app.add_typer(review, name="review")
 @app.callback()
 def options(
     config: Annotated[Path | None, typer.Option("--config", help="Configuration file. Default: crossfoot.toml, if there is one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder of all that a run makes. Default: data.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder of all that a run makes. Default: data beside it.")] = None,
+    home: Annotated[Path | None, typer.Option("--home", help="Folder of both. Default: CROSSFOOT_HOME, else the current one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
-    chosen.config, chosen.data_dir, chosen.json = config, data_dir, json
-    configuration.switch_telemetry_off()
+    chosen.config, chosen.data_dir, chosen.home, chosen.json = config, data_dir, home, json
+    environment.settle()
+    speak(utf8=json)
 
 
 def main() -> None:

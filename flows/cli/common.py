@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows import show
+from flows import show, trouble
+from pipelines import folder
 from pipelines import settings as configuration
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
@@ -28,14 +30,31 @@ class Context:
 
     config: Path | None = None
     data_dir: Path | None = None
+    home: Path | None = None
     json: bool = False
 
     @property
     def settings(self) -> Settings:
-        return configuration.load(VENDORS, config=self.config, data_dir=self.data_dir)
+        return configuration.load(VENDORS, config=self.config, data_dir=self.data_dir, home=self.home)
 
 
 chosen = Context()
+
+
+def alone(loaded: Settings, command: str) -> AbstractContextManager[None]:
+    """No other command works in the data folder while it lasts. Raises FolderBusy."""
+    return folder.alone(loaded.data_dir, command)
+
+
+def alone_with_models(loaded: Settings, command: str) -> AbstractContextManager[None]:
+    """The same for a command that needs built models; a folder without a warehouse stays as it is. Raises FolderBusy."""
+    if not loaded.warehouse.exists():
+        raise ConfigurationError([_no_models(loaded)])
+    return folder.alone(loaded.data_dir, command)
+
+
+def _no_models(loaded: Settings) -> str:
+    return f"{loaded.warehouse} holds no models yet; run `crossfoot extract` and `crossfoot build` first"
 
 
 def built_night(loaded: Settings, on_progress: Any) -> Any:
@@ -45,7 +64,7 @@ def built_night(loaded: Settings, on_progress: Any) -> Any:
 
     built = steps.built(loaded)
     if built is None:
-        raise ConfigurationError([f"{loaded.warehouse} holds no models yet; run `crossfoot extract` and `crossfoot build` first"])
+        raise ConfigurationError([_no_models(loaded)])
     return steps.Night(loaded, built.as_of, built.known_at, now, on_progress)
 
 
@@ -71,6 +90,29 @@ def open_page(page: Path) -> None:
         print(f"No browser could be started; open {page.as_uri()} in one.", file=sys.stderr)
 
 
+def place(loaded: Settings) -> dict[str, Any]:
+    """Which installation a command works on, for its document."""
+    return {"profile": loaded.profile, "configuration": loaded.path and str(loaded.path), "data_dir": str(loaded.data_dir)}
+
+
+def where(loaded: Settings) -> str:
+    """The same for people; people in another folder than they think see it here."""
+    is_new = not loaded.warehouse.exists() and not (loaded.data_dir / "journal.sqlite").exists()
+    config = f"Configuration {loaded.path} ({loaded.profile})" if loaded.path else (
+        f"No {configuration.CONFIG_NAME} in {Path.cwd()}: this is the sandbox")
+    return f"{config}; data in {loaded.data_dir}{', where no night was run yet' if is_new else ''}."
+
+
+def speak(*, utf8: bool) -> None:
+    """Whatever encoding the shell asks for, no name ends a command: what a terminal cannot show becomes a question mark, and what
+    another program reads (`utf8`: JSON, CSV) is UTF-8 always."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if utf8 and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
 def show_document(document: Any, text: str) -> None:
     print(show.as_json(document) if chosen.json else text)
 
@@ -83,10 +125,10 @@ def exit_codes() -> Iterator[None]:
     except ConfigurationError as error:
         _fail(error.problems, WRONG_USE)
     except Exception as error:  # noqa: BLE001 - the last place before the user: known errors get a sentence, others a trace
-        code = show.known(error)
-        if code is None:
+        said = trouble.sentence(error)
+        if said is None:
             raise
-        _fail([str(error)], code)
+        _fail([said], show.known(error))
 
 
 def _fail(sentences: Any, code: int) -> None:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows import show
+from flows import show, trouble
 from flows.cli.common import (
     BLOCKED,
     DONE,
     FAILED,
     AsOf,
     KnownAt,
+    alone,
     alone_on_standard_output,
     chosen,
     need_secrets,
+    place,
     show_document,
+    where,
 )
+from pipelines import environment, folder
 from pipelines.settings import ConfigurationError
 
 app = typer.Typer()
+
 
 @app.command()
 def run(
@@ -40,9 +46,12 @@ def run(
 
     if apply:
         steps.need_writing(loaded)
+    if not chosen.json:
+        print(where(loaded), file=sys.stderr)
+
     with show.progress(quiet=chosen.json) as on_progress, alone_on_standard_output():
         ended = once.run(loaded, as_of, known_at, mode, on_progress)
-    show_document(ended.document(), show.outcome(ended))
+    show_document(place(loaded) | ended.document(), show.outcome(ended))
     raise typer.Exit({"complete": DONE, "blocked": BLOCKED}.get(ended.state, FAILED))
 
 
@@ -56,7 +65,7 @@ def replay(
     from flows.when import now, parse_date
 
     loaded, found = chosen.settings, []
-    with alone_on_standard_output() as out:
+    with alone_on_standard_output() as out, alone(loaded, "replay"):
         for night in again.replay(loaded, parse_date(first, "--from"), parse_date(last, "--to"), now):
             found.append(night)
             if not chosen.json:
@@ -76,18 +85,25 @@ def schedule(
     config = str(loaded.path) if loaded.path else ""
     if show_only:
         names = {"CROSSFOOT_CRON": cron, "CROSSFOOT_TIME_ZONE": zone, "CROSSFOOT_CONFIG": config,
-                 "CROSSFOOT_DATA_DIR": str(loaded.data_dir), "CROSSFOOT_HOME": str(Path(__file__).parents[1])}
+                 "CROSSFOOT_DATA_DIR": str(loaded.data_dir), "CROSSFOOT_CODE": str(Path(__file__).parents[2])}
         show_document(names, "\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items()))
         return
-    if not os.environ.get("PREFECT_API_URL"):
+    need_secrets(loaded)
+    server = os.environ.get("PREFECT_API_URL")
+    if not server:
         raise ConfigurationError(["PREFECT_API_URL is not set; start a server with `prefect server start`, then "
                                   "export PREFECT_API_URL=http://127.0.0.1:4200/api"])
-    from prefect.schedules import Cron
+    try:
+        trouble.need_server(server)
+        environment.settle_prefect(loaded.data_dir)
+        from flows.every_night import serve
 
-    from flows.nightly import nightly
-
-    nightly.serve(name="nightly", parameters={"config": config, "data_dir": str(loaded.data_dir)}, limit=1,
-                  global_limit=1, schedule=Cron(cron, timezone=zone))
+        serve(config, loaded.data_dir, cron, zone)
+    except Exception as error:  # noqa: BLE001 - a server that is away makes errors of many kinds
+        lost = error if isinstance(error, trouble.NoServer) else trouble.own_server(error)
+        if lost is None:
+            raise
+        raise ConfigurationError([str(lost)]) from error
 
 
 @app.command()
@@ -106,11 +122,16 @@ def accept(
 
 @app.command()
 def status() -> None:
-    """Show the last night, the last runs that wrote, the nights that somebody accepted, and which run holds the journal's lock."""
+    """Show which installation this is, the last night, the last runs that wrote, the nights that somebody accepted, and which run
+    holds the journal's lock."""
     from pipelines import outcome
     from pipelines.writeback.recent import recent
 
     loaded = chosen.settings
     last, found = outcome.load(loaded), recent(loaded)
     held = found.lease.document() if found.lease else None
-    show_document({"last_night": last, "runs": found.runs, "accepted": found.accepted, "lock": held}, show.status(last, found))
+    by, runs_still = folder.holder(loaded.data_dir)
+    working = {"command": by.command, "process": by.process, "host": by.host, "runs": runs_still} if by else None
+    document = place(loaded) | {"working": working, "last_night": last, "runs": found.runs, "accepted": found.accepted, "lock": held}
+    lines = [where(loaded), *([f"{by} {'is at work' if runs_still else 'was cut off; the next one goes on from there'}."] if by else [])]
+    show_document(document, "\n".join([*lines, show.status(last, found)]))

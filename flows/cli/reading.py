@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flows import show
-from flows.cli.common import alone_on_standard_output, built_night, chosen, open_page, show_document
+from flows.cli.common import alone_on_standard_output, alone_with_models, built_night, chosen, open_page, show_document, speak
 from pipelines.settings import ConfigurationError
 
 # Rows that `crossfoot sql` prints for another program at most, unless it is told.
@@ -17,6 +17,7 @@ FILE_ROWS = 100_000
 
 
 app = typer.Typer()
+
 
 @app.command()
 def explain(account: Annotated[str, typer.Argument(help="The account's id in the CRM, or its exact name.")]) -> None:
@@ -72,6 +73,7 @@ def sql(
     limit = limit or (FILE_ROWS if as_csv or chosen.json else show.MAX_ROWS)
     found = questions.ask(publish.published_path(chosen.settings), query, limit)
     if as_csv:
+        speak(utf8=True)
         questions.write_csv(found, sys.stdout)
         print("".join(show.more_rows(found)), file=sys.stderr, end="\n" * bool(found.more))
         return
@@ -96,8 +98,8 @@ def docs(show_it: Annotated[bool, typer.Option("--open", help="Show the page in 
     from pipelines import transform
 
     loaded = chosen.settings
-    night = built_night(loaded, None)
-    with alone_on_standard_output():
+    with alone_on_standard_output(), alone_with_models(loaded, "docs"):
+        night = built_night(loaded, None)
         page = transform.document(loaded, night.as_of, night.known_at)
     show_document({"page": page}, f"The documentation is in {page}.")
     if show_it:

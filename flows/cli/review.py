@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import show
-from flows.cli.common import chosen, show_document
+from flows.cli.common import alone, alone_with_models, chosen, show_document
 from pipelines.settings import ConfigurationError
 
 review = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Questions for people: export them, import the answers.")
@@ -30,7 +30,8 @@ def review_export(
         raise ConfigurationError([f"--xlsx is {str(as_xlsx)!r}; give the file a name that ends in .xlsx"])
     if as_csv and as_csv.suffix.lower() == ".xlsx":
         raise ConfigurationError([f"--csv is {str(as_csv)!r}; use --xlsx for a workbook"])
-    done = questions.export(loaded, as_xlsx or as_csv or loaded.data_dir / "review.csv")
+    with alone_with_models(loaded, "review export"):
+        done = questions.export(loaded, as_xlsx or as_csv or loaded.data_dir / "review.csv")
     show_document({"path": done.path, "questions": done.questions, "rows": done.rows}, show.exported(done))
 
 
@@ -40,7 +41,9 @@ def review_import(file: Annotated[Path, typer.Argument(help="The table, with ans
     from flows.when import now
     from pipelines import review as questions
 
-    done = questions.import_answers(chosen.settings, file, by, now())
+    loaded = chosen.settings
+    with alone_with_models(loaded, "review import"):
+        done = questions.import_answers(loaded, file, by, now())
     document = {"imported": [vars(one) for one in done.decisions], "unchanged": done.unchanged, "unanswered": done.unanswered}
     show_document(document, show.imported(done))
 
@@ -60,5 +63,7 @@ def review_revoke(decision: Annotated[str, typer.Argument(help="The id, as `cros
     from flows.when import now
     from pipelines import review as questions
 
-    taken = questions.revoke(chosen.settings, decision, by, now())
+    loaded = chosen.settings
+    with alone(loaded, "review revoke"):
+        taken = questions.revoke(loaded, decision, by, now())
     show_document({"revoked": vars(taken)}, f"Decision {taken.id} is taken back; the next night asks again.")

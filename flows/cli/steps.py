@@ -17,7 +17,9 @@ from flows.cli.common import (
     FAILED,
     AsOf,
     KnownAt,
+    alone,
     alone_on_standard_output,
+    alone_with_models,
     built_night,
     chosen,
     need_secrets,
@@ -27,6 +29,7 @@ from pipelines import settings as configuration
 from pipelines.settings import ConfigurationError, Settings
 
 app = typer.Typer()
+
 
 @app.command()
 def sandbox(
@@ -103,7 +106,7 @@ def extract(
     if vendor is not None and vendor not in loaded.sources:
         raise ConfigurationError([f"--vendor is {vendor!r}; the configured ones are {', '.join(loaded.sources)}"])
     need_secrets(loaded)
-    with show.progress(quiet=chosen.json) as on_progress, alone_on_standard_output():
+    with show.progress(quiet=chosen.json) as on_progress, alone_on_standard_output(), alone(loaded, "extract"):
         night = tonight(loaded, as_of, known_at, on_progress)
         receipts = steps.extract_vendors(night, [vendor] if vendor else loaded.sources, full=full)
     show_document({"known_at": night.known_at.isoformat(), "vendors": [one.document() for one in receipts]}, show.receipts(receipts))
@@ -116,8 +119,9 @@ def build(as_of: AsOf = None, known_at: KnownAt = None) -> None:
     from flows.when import tonight
     from pipelines import night as steps
 
-    night = tonight(chosen.settings, as_of, known_at)
-    with alone_on_standard_output():
+    loaded = chosen.settings
+    with alone_on_standard_output(), alone(loaded, "build"):
+        night = tonight(loaded, as_of, known_at)
         nodes = steps.build(night)
     show_document({"as_of": night.as_of.isoformat(), "nodes": len(nodes)}, f"Built and tested {len(nodes)} models as of {night.as_of}.")
 
@@ -130,7 +134,7 @@ def plan() -> None:
     from pipelines.writeback.plan_files import to_table
 
     loaded = chosen.settings
-    with show.progress(quiet=chosen.json) as on_progress:
+    with show.progress(quiet=chosen.json) as on_progress, alone_with_models(loaded, "plan"):
         night = built_night(loaded, on_progress)
         made, path = steps.make_plan(night, steps.connect_crms(loaded), steps.guard_blocks(night))
     show_document(outcome.plan_document(made, path) | {"rows": to_table(made)}, show.plan(made, path))
@@ -144,7 +148,7 @@ def apply(plan: Annotated[str, typer.Argument(help="A plan's id, or the path of 
 
     loaded = chosen.settings
     path = Path(plan) if plan.endswith(".json") else loaded.data_dir / "plans" / f"{plan}.json"
-    _show_written(loaded, lambda night: steps.apply_saved(night, path))
+    _show_written(loaded, "apply", lambda night: steps.apply_saved(night, path))
 
 
 @app.command()
@@ -152,7 +156,7 @@ def rollback(run: Annotated[str, typer.Argument(help="The run's id, as `crossfoo
     """Put back what a run wrote, except where somebody changed it since."""
     from pipelines import night as steps
 
-    _show_written(chosen.settings, lambda night: steps.roll_back(night, run))
+    _show_written(chosen.settings, "rollback", lambda night: steps.roll_back(night, run))
 
 
 @app.command()
@@ -168,10 +172,10 @@ def unlock(
     show_document({"freed": freed.document() if freed else None}, show.freed(freed, by))
 
 
-def _show_written(loaded: Settings, step: Callable[[Any], Any]) -> None:
+def _show_written(loaded: Settings, command: str, step: Callable[[Any], Any]) -> None:
     from pipelines import outcome
 
-    with show.progress(quiet=chosen.json) as on_progress:
+    with show.progress(quiet=chosen.json) as on_progress, alone_with_models(loaded, command):
         result = step(built_night(loaded, on_progress))
     show_document(outcome.applied_document(result), show.applied(result))
     raise typer.Exit(FAILED if result.problems or result.left_out else DONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,11 +33,12 @@ TABLES: dict[str, Table] = {
 
 
 @dlt.source(name=SLUG)
-def source(job: Job, journal: Journal) -> list[Any]:
-    """What the journal recorded since `job.cursors["journal"]` (ISO time), or all of it."""
-    since = job.cursors.get("journal")
-    rows = journal.rows_for_warehouse(datetime.fromisoformat(since) if since else None)
-    return [
-        resource(job, name, [table], iter([(name, [{column: row[column] for column in table.columns} for row in getattr(rows, name)])]))
-        for name, table in TABLES.items()
-    ]
+def source(job: Job, journal: Journal, tables: Sequence[str] = tuple(TABLES)) -> list[Any]:
+    """What the journal recorded in these tables since `job.cursors[<table>]` (ISO time), or all of it."""
+    resources = []
+    for name in tables:
+        since = job.cursors.get(name)
+        rows = getattr(journal.rows_for_warehouse(datetime.fromisoformat(since) if since else None), name)
+        columns = TABLES[name].columns
+        resources.append(resource(job, name, [TABLES[name]], iter([(name, [{column: row[column] for column in columns} for row in rows])])))
+    return resources

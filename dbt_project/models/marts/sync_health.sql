@@ -1,26 +1,33 @@
+-- A write that was landed twice, or found out about later, counts once, as it ended.
 with writes as (
     select
         system,
         run_id,
         outcome,
-        max(_landed_at) over (partition by system) as newest_landing,
-        _landed_at
+        recorded_at,
+        row_number() over (
+            partition by system, run_id, object, record_id, field order by recorded_at desc, _landed_at desc
+        ) as age
     from {{ source('raw_crossfoot', 'writes') }}
     where _landed_at <= {{ known_at() }} and not _deleted
 ),
 
--- The run that wrote last is the one whose rows landed last.
-last_writes as (
+runs as (
     select
         system,
-        max(run_id) as run_id,
+        run_id,
+        row_number() over (partition by system order by max(recorded_at) desc, run_id desc) as recency,
         sum(case when outcome = 'written' then 1 else 0 end) as written,
         sum(case when outcome = 'skipped' then 1 else 0 end) as skipped,
         sum(case when outcome = 'rejected' then 1 else 0 end) as rejected,
         sum(case when outcome = 'unknown' then 1 else 0 end) as unknown
     from writes
-    where _landed_at = newest_landing
-    group by 1
+    where age = 1
+    group by system, run_id
+),
+
+last_writes as (
+    select * from runs where recency = 1
 )
 
 select
