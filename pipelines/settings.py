@@ -19,11 +19,12 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipelines.card import Card, Setting
+from pipelines.credentials import MAIL_PASSWORD_VARIABLE, hide_password_of, mail_password, vendor_secrets
+from pipelines.network import NETWORK, Network, find_network
 
 CONFIG_NAME = "crossfoot.toml"
 SANDBOX_URL_VARIABLE = "CROSSFOOT_SANDBOX_URL"
 SANDBOX_PORT = 8765
-MAIL_PASSWORD_VARIABLE = "CROSSFOOT_MAIL_PASSWORD"
 MAX_PORT = 65_535
 
 # The packages that Crossfoot is made of phone home unless told not to; a run over other people's money does not.
@@ -82,9 +83,7 @@ GENERAL: tuple[Setting, ...] = (
     Setting("guard", "new_ledgers", "list", (), "Ledgers that are really new: nothing is blocked because they are empty."),
     Setting("guard", "max_source_age_hours", "integer", 36, "A source older than this is stale: its accounts are held back."),
     Setting("matching", "free_mail_domains", "list", (), "More domains that never prove that two records are one company."),
-    Setting("network", "timeout_seconds", "count", 60, "How long one call may take."),
-    Setting("network", "attempts", "count", 6, "How often a call that may be repeated is tried."),
-    Setting("network", "retry_base_seconds", "decimal", Decimal("1"), "First wait before a repeated call; doubles each time."),
+    *NETWORK,
     Setting("journal", "url", "text", "", "SQLAlchemy URL of the journal. Empty: SQLite in the data folder."),
     Setting("mail", "to", "addresses", (), "Who gets the report after each night. Empty: nothing is sent."),
     Setting("mail", "from", "address", "", "Address that it comes from."),
@@ -95,6 +94,10 @@ GENERAL: tuple[Setting, ...] = (
     Setting("mail", "notification_block", "text", "",
             "Prefect notification block that is told of each night, such as \"slack-webhook/finance\". Empty: none."),
     Setting("publish", "keep", "integer", 7, "How many earlier published files are kept."),
+    Setting("publish", "mode", "choice:private|group", "private",
+            "Who may read the published marts and the report: the user that Crossfoot runs as, or that user's group too."),
+    Setting("sql", "seconds", "count", 60, "How long a question of `crossfoot sql` may take."),
+    Setting("sql", "memory_megabytes", "count", 1024, "How much memory it may take."),
     Setting("report", "address", "text", "",
             "Where people open the report, such as https://intranet.example/report.html. Empty: the file in data/reports."),
     Setting("report", "chromium", "text", "", "Path of the Chromium that prints the report as PDF. Empty: the one on the path."),
@@ -112,6 +115,7 @@ class Settings:
     sandbox_url: str
     secrets: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
     mail_password: str = field(repr=False, default="")
+    network: Network = Network()
 
     def get(self, section: str, key: str) -> Any:
         """A setting's value; a name that does not exist is a mistake in the code and raises KeyError."""
@@ -173,6 +177,8 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     _check_thresholds(values, problems, text, path)
     _check_mail(values, problems, text, path)
     _check_report(values, problems, text, path)
+    hide_password_of(values["journal"]["url"])
+    outside = find_network(values["network"], environment, path.parent if path else Path(), problems)
     sandbox_url = environment.get(SANDBOX_URL_VARIABLE) or f"http://127.0.0.1:{SANDBOX_PORT}"
     if not sandbox_url.startswith(("http://", "https://")):
         problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as http://127.0.0.1:{SANDBOX_PORT}")
@@ -187,8 +193,9 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
         data_dir=(data_dir or Path("data")).resolve(),
         values=MappingProxyType({name: MappingProxyType(section) for name, section in values.items()}),
         sandbox_url=sandbox_url.rstrip("/"),
-        secrets={slug: _secrets(card, profile, environment) for slug, card in cards.items()},
-        mail_password=environment.get(MAIL_PASSWORD_VARIABLE, "").strip(),
+        secrets={slug: vendor_secrets(card, profile, environment) for slug, card in cards.items()},
+        mail_password=mail_password(environment),
+        network=outside,
     )
 
 
@@ -487,24 +494,3 @@ def missing_mail_password(settings: Settings) -> list[str]:
     if not settings.get("mail", "to") or not settings.get("mail", "user") or settings.mail_password:
         return []
     return [f"[mail] user is {settings.get('mail', 'user')!r} and the password is missing; set {MAIL_PASSWORD_VARIABLE} in the environment"]
-
-
-def _secrets(card: Card, profile: str, environment: Mapping[str, str]) -> dict[str, str]:
-    if profile == "sandbox":
-        return {secret.name: secret.sandbox for secret in card.secrets}
-    # Stripped: the line end of a pasted value would be refused as a header, in an error that shows the value.
-    found = {secret.name: environment.get(secret.variable, "").strip() for secret in card.secrets}
-    return {name: value or _from_dlt(card.slug, name, environment).strip() for name, value in found.items()}
-
-
-def _from_dlt(slug: str, name: str, environment: Mapping[str, str]) -> str:
-    """dlt's own providers (environment in its spelling, .dlt/secrets.toml, vaults); asked only when there is a chance."""
-    variable = f"SOURCES__{slug.upper()}__{name.upper()}"
-    if variable in environment:
-        return environment[variable]
-    if not Path(".dlt").is_dir():
-        return ""
-    import dlt  # late: it takes two seconds, and `status` has one
-
-    return dlt.secrets.get(f"sources.{slug}.{name}") or ""
-

@@ -10,11 +10,10 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.http import Api, ApiError, ConnectionLost
+from pipelines.http import Api, ApiError
 from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
@@ -33,6 +32,7 @@ from pipelines.vendors.crm_types import (
 from pipelines.vendors.hubspot import VERSION
 from pipelines.vendors.hubspot import crm_properties as properties
 from pipelines.vendors.hubspot.crm_properties import GROUP, PREFIX, SETUP
+from pipelines.vendors.writing import writing
 
 BATCH_SIZE = 100  # inputs of one batch call (not in the specification; what public clients keep to)
 ASSOCIATION_PAGE = 500
@@ -93,11 +93,11 @@ class HubSpotCrm:
         if not inputs:
             return unfit
         try:
-            with _writing():
+            with writing():
                 answer = self._api.post(_objects(object, "batch/update"), json={"inputs": inputs}).json
+                return unfit + _outcomes(object, [item["id"] for item in inputs], answer)
         except ApiError as error:
             raise _refusal(error) from error
-        return unfit + _outcomes(object, [item["id"] for item in inputs], answer)
 
     def missing_fields(self, object: str) -> list[Deviation]:
         """How the properties of `object` are not as Crossfoot needs them: absent, of another type, without an option,
@@ -173,7 +173,7 @@ class HubSpotCrm:
         association = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": TASK_TO_COMPANY}
         body = {"properties": properties, "associations": [{"to": {"id": request.account_id}, "types": [association]}]}
         try:
-            with _writing():
+            with writing():
                 return str(self._api.post(_objects("tasks"), json=body).json["id"])
         except ApiError as error:
             raise _refusal(error) from error
@@ -189,7 +189,7 @@ class HubSpotCrm:
     def delete_task(self, task_id: str) -> None:
         """Moves the task to HubSpot's recycle bin; one that is gone already is fine."""
         try:
-            with _writing():
+            with writing():
                 self._api.delete(_objects("tasks", task_id))
         except ApiError as error:
             if error.status != 404:
@@ -207,7 +207,7 @@ class HubSpotCrm:
 
     def _set_task(self, task_id: str, status: str) -> None:
         try:
-            with _writing():
+            with writing():
                 self._api.patch(_objects("tasks", task_id), json={"properties": {"hs_task_status": status}})
         except ApiError as error:
             raise _refusal(error) from error
@@ -238,19 +238,6 @@ class HubSpotCrm:
             if error.get("category") != "OBJECT_NOT_FOUND":
                 raise ApiError(207, error, f"hubspot: POST {_objects(object, 'batch/read')}", "run again")
         return answer["results"]
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Turns "no answer" and "the vendor failed" into OutcomeUnknown; other answers say that nothing was written."""
-    try:
-        yield
-    except ConnectionLost as lost:
-        raise OutcomeUnknown(str(lost)) from lost
-    except ApiError as error:
-        if error.status >= 500 or error.status == 408:
-            raise OutcomeUnknown(str(error)) from error
-        raise
 
 
 def _refusal(error: ApiError) -> Exception:
