@@ -137,7 +137,7 @@ def receipts(found: Sequence[Any]) -> str:
 def plan(made: Any, path: Path | None) -> str:
     """The plan's changes, tasks and holds, and how to apply it."""
     from pipelines.outcome import held_back
-    from pipelines.writeback.plan import to_table
+    from pipelines.writeback.plan_files import to_table
 
     rows = to_table(made)
     lines = [f"Plan {made.id}: {len(made.changes)} changes, {len(made.tasks)} tasks, {len(made.holds)} held back."]

@@ -14,7 +14,7 @@ class Setting:
 
     section: str
     key: str
-    kind: str  # a key of `_CHECKS` in pipelines/settings.py, or choice:<a|b>
+    kind: str  # a key of `_CHECKS` in pipelines/settings_kinds.py, or choice:<a|b>
     default: Any
     help: str
 

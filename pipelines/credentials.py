@@ -8,8 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipelines.card import Card
 from pipelines.redaction import hide
-
-MAIL_PASSWORD_VARIABLE = "CROSSFOOT_MAIL_PASSWORD"
+from pipelines.settings_general import MAIL_PASSWORD_VARIABLE
 
 
 def vendor_secrets(card: Card, profile: str, environment: Mapping[str, str]) -> dict[str, str]:

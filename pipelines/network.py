@@ -9,25 +9,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipelines.card import Setting
 from pipelines.redaction import hide
 
-NETWORK: tuple[Setting, ...] = (
-    Setting("network", "timeout_seconds", "count", 60, "How long a vendor may be silent within one call."),
-    Setting("network", "call_seconds", "count", 300, "How long one call may take in all, its answer included."),
-    Setting("network", "vendor_minutes", "count", 240, "How long one vendor may take in a night; what is left then follows next night."),
-    Setting("network", "answer_megabytes", "count", 64, "How large one answer may be, unpacked."),
-    Setting("network", "attempts", "count", 6, "How often a call that may be repeated is tried."),
-    Setting("network", "retry_base_seconds", "decimal", Decimal(1), "First wait before a repeated call; doubles each time."),
-    Setting("network", "proxy", "text", "", "Proxy for the vendors, such as http://proxy.example:3128. Empty: what HTTPS_PROXY says."),
-    Setting("network", "ca_file", "text", "",
-            "PEM file to check vendors' certificates with, from this file's folder. Empty: what REQUESTS_CA_BUNDLE or SSL_CERT_FILE says."),
-)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 

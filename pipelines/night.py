@@ -19,17 +19,11 @@ from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, Crm
 from pipelines.writeback import setup
 from pipelines.writeback.apply import ApplyResult, apply_approved, apply_plan
+from pipelines.writeback.desired import desired_from_row
 from pipelines.writeback.journal import Holder, Journal, Run
 from pipelines.writeback.live import prepare_plan
-from pipelines.writeback.plan import (
-    BlockedPlan,
-    DesiredRecord,
-    Plan,
-    WritebackPolicy,
-    desired_from_row,
-    load_plan,
-    save_plan,
-)
+from pipelines.writeback.plan import BlockedPlan, DesiredRecord, Plan, WritebackPolicy
+from pipelines.writeback.plan_files import load_plan, save_plan
 from pipelines.writeback.rollback import rollback
 
 # How many nights may share one known_at before that is taken for a mistake (a night that is run again and again).

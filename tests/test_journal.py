@@ -15,7 +15,8 @@ from fake_crm import FREE, NIGHT, START, Switch, company, stage
 from sqlalchemy.dialects import postgresql
 from test_apply import night
 
-from pipelines.writeback.journal import Decision, Holder, Journal, JournalError, LockHeld, Run, Settled, metadata
+from pipelines.writeback.journal import Decision, Holder, Journal, JournalError, LockHeld, Run, Settled
+from pipelines.writeback.journal.tables import metadata
 from pipelines.writeback.plan import make_plan
 
 KEY = ("hubspot", "companies", "acme", "days_overdue")
@@ -140,7 +141,7 @@ def test_the_lock_of_a_living_process_is_respected(journal):
 
 def test_the_lock_of_a_dead_process_is_taken_over(journal):
     child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    journal._acquire(Holder("one", pid=int(child.stdout), process="dead"), START)
+    journal._lock.acquire(Holder("one", pid=int(child.stdout), process="dead"), START)
     with journal.locked(Holder("two"), START):
         pass
     with journal.locked(Holder("three"), START):
@@ -148,7 +149,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(journal):
 
 
 def test_the_lock_of_an_earlier_process_with_our_pid_is_taken_over(journal):
-    journal._acquire(Holder("one", process="before the reboot"), START)
+    journal._lock.acquire(Holder("one", process="before the reboot"), START)
     with journal.locked(Holder("two"), START):
         pass
 
@@ -159,15 +160,15 @@ def test_the_lock_of_another_thread_of_this_process_is_respected(journal):
 
 
 def test_the_lock_of_another_machine_is_respected(journal):
-    journal._acquire(Holder("one", pid=2**22 + 1, host="elsewhere"), START)
+    journal._lock.acquire(Holder("one", pid=2**22 + 1, host="elsewhere"), START)
     with pytest.raises(LockHeld, match="on elsewhere"), journal.locked(Holder("two"), START):
         pass
 
 
 def test_a_lock_that_was_taken_over_is_not_released_by_its_former_holder(journal):
-    journal._acquire(Holder("one", process="dead"), START)
+    journal._lock.acquire(Holder("one", process="dead"), START)
     with journal.locked(Holder("two"), START):
-        journal.release("one")
+        journal._lock.release("one")
         with pytest.raises(LockHeld, match="run two"), journal.locked(Holder("three"), START):
             pass
 

@@ -11,16 +11,13 @@ import pytest
 from fake_crm import FREE, SMALL, company
 
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, IDS_LENGTH, canonical, merged_ids, same, to_text
-from pipelines.writeback.plan import (
-    Hold,
+from pipelines.writeback.desired import desired_from_row
+from pipelines.writeback.plan import Hold, WritebackPolicy, make_plan, restricted
+from pipelines.writeback.plan_files import (
     PlanFileError,
-    WritebackPolicy,
-    desired_from_row,
     load_plan,
-    make_plan,
     plan_document,
     plan_from_document,
-    restricted,
     save_plan,
     to_table,
 )

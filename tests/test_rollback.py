@@ -13,7 +13,8 @@ from test_apply import MOMENTS, night
 
 from pipelines.writeback.journal import JournalError
 from pipelines.writeback.live import live_plan
-from pipelines.writeback.plan import BlockedPlan, load_plan, save_plan
+from pipelines.writeback.plan import BlockedPlan
+from pipelines.writeback.plan_files import load_plan, save_plan
 from pipelines.writeback.rollback import prepare_rollback, rollback
 
 IDS = ("acme", "blue", "core", "dune", "echo")

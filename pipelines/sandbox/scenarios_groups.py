@@ -1,19 +1,16 @@
 """Groups of companies: one name and one domain with several legal forms, and a mailbox that serves strangers.
 
-Each function adds its accounts and facts to the world and names what must come out, like those of `scenarios`.
+Each function adds its accounts and facts to the world and names what must come out, like those of `scenarios_accounts`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipelines.sandbox.scenarios_parts import match
+
 if TYPE_CHECKING:
-    from pipelines.sandbox.entities import Account, Customer
     from pipelines.sandbox.world import World
-
-
-def _match(world: World, customer: Customer, account: Account | None, rung: int | None) -> None:
-    world.expect("matches", customer.id, account_id=account.id if account else None, rung=rung)
 
 
 def entities_of_a_group(world: World) -> None:
@@ -22,16 +19,16 @@ def entities_of_a_group(world: World) -> None:
     there = {form: world.add_account(f"Halden {form}", domain=site, email=None) for form in ("Ltd", "GmbH")}
     for spelled, account in (("Limited", there["Ltd"]), ("GmbH", there["GmbH"]), ("Inc.", None)):
         customer = world.add_customer(f"Halden {spelled}", website=f"https://{site}")
-        _match(world, customer, account, 5 if account else None)
+        match(world, customer, account, 5 if account else None)
 
 
 def form_on_one_side(world: World) -> None:
     """A form on one side is the same company, and a question once two companies of the name have one."""
     account = world.add_account("Ilmari Instruments", email=None)
-    _match(world, world.add_customer("Ilmari Instruments Ltd", website=f"https://{account.domain}"), account, 5)
+    match(world, world.add_customer("Ilmari Instruments Ltd", website=f"https://{account.domain}"), account, 5)
     account = world.add_account("Jasper Joists", email=None)
     for form in ("Ltd", "GmbH"):
-        _match(world, world.add_customer(f"Jasper Joists {form}", website=f"https://{account.domain}"), None, 5)
+        match(world, world.add_customer(f"Jasper Joists {form}", website=f"https://{account.domain}"), None, 5)
     world.expect("accounts", account.id, review=True)
 
 
@@ -39,4 +36,4 @@ def mailbox_of_a_bookkeeper(world: World) -> None:
     """The address of a bookkeeper matches nobody with another of the clients."""
     mailbox = "clients@ledger-keepers.example"
     world.add_account("Pinewood Bakery", email=mailbox)
-    _match(world, world.add_customer("Oakmoor Dental", email=mailbox), None, None)
+    match(world, world.add_customer("Oakmoor Dental", email=mailbox), None, None)

@@ -14,12 +14,13 @@ from datetime import datetime
 from itertools import groupby
 
 from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, same
-from pipelines.writeback.journal import TASKS, FieldKey, Holder, Intent, Journal, Run, Settled
+from pipelines.writeback.journal import TASKS, Holder, Intent, Journal, Run, Settled
 from pipelines.writeback.live import Progress, live_plan, silent
 from pipelines.writeback.plan import (
     BlockedPlan,
     Change,
     DesiredRecord,
+    FieldKey,
     Plan,
     TaskChange,
     WritebackPolicy,

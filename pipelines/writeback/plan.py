@@ -8,18 +8,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.vendors.crm_types import COMPANIONS, IDS_LENGTH, Field, id_items, id_pair, merged_ids, same, to_text
+from pipelines.vendors.crm_types import COMPANIONS, IDS_LENGTH, Field, id_items, id_pair, merged_ids, same
 
-FORMAT = 1
 MAX_CHANGES = 1_000_000  # fields and tasks of one plan; more is a mistake, not a night
 MIN_RECORDS_FOR_SHARE = 10  # below this, one record is too large a share to mean anything
 
@@ -35,10 +32,6 @@ class BlockedPlan(Exception):
     def __init__(self, reasons: Sequence[str]):
         self.reasons = tuple(reasons)
         super().__init__("; ".join(self.reasons))
-
-
-class PlanFileError(Exception):
-    """A plan file is missing, was edited, or is of another version; the message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -166,36 +159,8 @@ class Plan:
     @cached_property
     def id(self) -> str:
         """First 16 hex digits of the SHA-256 of the changes, tasks and holds."""
-        content = {name: [_plain(item) for item in getattr(self, name)] for name in ("changes", "tasks", "holds")}
-        return _digest(content)[:16]
-
-
-def desired_from_row(system: str, object: str, fields: Sequence[Field], row: Mapping[str, Any]) -> DesiredRecord:
-    """A row of `activation.sync_<system>__<object>` as a DesiredRecord.
-
-    Raises ValueError, naming record and field, for a value of another type and for a status that nobody enumerated;
-    KeyError for a column that the model should have.
-    """
-    values: dict[str, str | None] = {}
-    for known in fields:
-        try:
-            text = to_text(known.type, row[known.name])
-            if text is not None and known.options and text not in known.options:
-                raise ValueError(f"{text!r} is none of {', '.join(known.options)}")
-        except ValueError as error:
-            raise ValueError(f"{system} {object} {row['record_id']}, {known.name}: {error}") from error
-        values[known.name] = text
-    return DesiredRecord(
-        system=system,
-        object=object,
-        record_id=row["record_id"],
-        values=values,
-        hold_reason=row["hold_reason"],
-        sources=row["sources"] or "",
-        account_id=row["account_id"] or "",
-        account=row.get("account_name") or "",
-        owner_id=row.get("owner_id"),
-    )
+        content = {name: [plain(item) for item in getattr(self, name)] for name in ("changes", "tasks", "holds")}
+        return digest(content)[:16]
 
 
 def make_plan(
@@ -270,75 +235,6 @@ def restricted(live: Plan, approved: Plan, policy: WritebackPolicy) -> Plan:
         live, changes=tuple(kept), tasks=tuple(tasks), not_approved=tuple(sorted(left_out, key=_hold_order))
     )
     return dataclasses.replace(plan, limit_blocks=_size_blocks(plan, policy))
-
-
-def save_plan(plan: Plan, folder: Path) -> Path:
-    """Writes `<folder>/<id>.json` in one rename, and returns its path. The same plan gives the same bytes."""
-    document = {"format": FORMAT, "id": plan.id, **_document(plan)}
-    document["digest"] = _digest(document)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{plan.id}.json"
-    draft = folder / f".{plan.id}.{os.getpid()}.tmp"
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(_rendered(document))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    return path
-
-
-def load_plan(path: Path) -> Plan:
-    """Reads a saved plan. Raises PlanFileError, naming the file, when it is missing, edited or of another version."""
-    remedy = "make a new one with crossfoot plan"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PlanFileError(f"{path} does not exist; {remedy}") from None
-    except ValueError as error:
-        raise PlanFileError(f"{path} is no plan ({error}); {remedy}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise PlanFileError(f"{path} is no plan of format {FORMAT}; {remedy}")
-    digest = document.pop("digest", None)
-    if digest != _digest(document):
-        raise PlanFileError(f"{path} was edited after it was made; a plan is applied as it was shown: {remedy}")
-    plan = plan_from_document(document)
-    if plan.id != document["id"] or path.stem != plan.id:
-        raise PlanFileError(f"{path} holds plan {plan.id}; {remedy}")
-    return plan
-
-
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """The plan as plain JSON values, for the journal; `plan_from_document` reads it back."""
-    return _document(plan)
-
-
-def plan_from_document(document: Mapping[str, Any]) -> Plan:
-    """The plan that `plan_document` gave."""
-    return Plan(
-        changes=tuple(Change(**item) for item in document["changes"]),
-        tasks=tuple(TaskChange(**item) for item in document["tasks"]),
-        holds=tuple(Hold(**item) for item in document["holds"]),
-        guard_blocks=tuple(document["guard_blocks"]),
-        limit_blocks=tuple(document["limit_blocks"]),
-        records=tuple((name, count) for name, count in document["records"]),
-        kind=document["kind"],
-        rollback_of=document["rollback_of"],
-        as_of=document["as_of"],
-        not_approved=tuple(Hold(**item) for item in document["not_approved"]),
-    )
-
-
-def to_table(plan: Plan) -> list[dict[str, str | None]]:
-    """One row for each change, task and hold, for a person to read: what, system, object, record, account, field,
-    before, after, reason. Values are as they are: whoever shows them escapes them."""
-    rows = [_row("change", c.system, c.object, c.record_id, c.account, c.field, c.before, c.after, "") for c in plan.changes]
-    rows += [
-        _row("task", t.system, t.object, t.account_id, t.account, f"task: {t.action}", t.before, t.after, t.subject)
-        for t in plan.tasks
-    ]
-    for what, holds in (("held back", plan.holds), ("not approved", plan.not_approved)):
-        rows += [_row(what, h.system, h.object, h.record_id, h.account, h.field, h.before, h.after, h.reason) for h in holds]
-    return rows
 
 
 def _compare(
@@ -447,34 +343,17 @@ def _setting(policies: Mapping[str, str], object: str, name: str, default: str) 
     return policies.get(f"{object}.{name}", policies.get(name, default))
 
 
-def _row(what: str, *cells: str | None) -> dict[str, str | None]:
-    names = ("system", "object", "record_id", "account", "field", "before", "after", "reason")
-    return {"what": what, **dict(zip(names, cells, strict=True))}
-
-
-def _document(plan: Plan) -> dict[str, Any]:
-    return {one.name: _plain(getattr(plan, one.name)) for one in dataclasses.fields(plan)}
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A part of a plan as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dict(vars(value))
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
-def _rendered(document: Mapping[str, Any]) -> str:
-    """The document as JSON with one change, task or hold a line, for whoever reads it or compares two."""
-    parts = []
-    for name, value in document.items():
-        rows = value if isinstance(value, list) else None
-        text = json.dumps(value, ensure_ascii=False) if not rows else ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-        parts.append(f"{json.dumps(name)}: " + (f"[\n{text}\n]" if rows else text))
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _digest(content: Any) -> str:
+def digest(content: Any) -> str:
+    """SHA-256 of plain JSON values, as hex; the same whatever the order of their names."""
     text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
