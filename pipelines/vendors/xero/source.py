@@ -14,7 +14,17 @@ from typing import Any
 import dlt
 
 from pipelines.card import Limit
-from pipelines.http import MAX_WAIT_SECONDS, Api, ApiError, BudgetSpent, ConnectionLost, Response, RetryPolicy, limits_in_force
+from pipelines.http import (
+    MAX_WAIT_SECONDS,
+    Api,
+    ApiError,
+    BudgetSpent,
+    ConnectionLost,
+    Response,
+    RetryPolicy,
+    limits_in_force,
+    seconds_asked,
+)
 from pipelines.landing import Job, resource
 from pipelines.oauth import ClientCredentials, RotatingToken, TokenStore
 from pipelines.settings import ConfigurationError, Settings
@@ -116,8 +126,8 @@ class XeroApi(Api):
 
 def connect(settings: Settings, tokens: TokenStore) -> XeroApi:
     """An Api for the connected organisations, or for the sandbox. It only reads: every other method is refused."""
-    secrets, network = settings.secrets[CARD.slug], settings.values["network"]
-    retry = RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait)
+    secrets = settings.secrets[CARD.slug]
+    retry = RetryPolicy.of(settings, wait)
     local, sandboxed = f"{settings.sandbox_url}/{CARD.slug}", settings.profile == "sandbox"
     identity = local if sandboxed else IDENTITY_URL
     own = {"vendor": CARD.slug, "client_id": secrets["client_id"], "client_secret": secrets["client_secret"], "retry": retry}
@@ -132,7 +142,7 @@ def connect(settings: Settings, tokens: TokenStore) -> XeroApi:
                              store=tokens, remedies=refused, **own)
     return XeroApi(
         local if sandboxed else CARD.base_url, wanted=settings.get(CARD.slug, "tenant_ids"), single=single, vendor=CARD.slug,
-        auth=auth, limits=paced(limits_in_force(settings, CARD.limits)), read_only=True, retry=retry, spent=spent,
+        auth=auth, limits=paced(limits_in_force(settings, CARD.limits)), allowed=CARD.allowed, retry=retry, spent=spent,
         remedies={401: "connect the organisation again", 403: "check the app's scopes and that the organisation is still connected"},
     )
 
@@ -145,19 +155,19 @@ def paced(limits: Iterable[Limit]) -> list[Limit]:
 def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> int:
     """Units to wait before a repeated call. Retry-After is in seconds; too many calls at once may be refused without it.
     Source: https://developer.xero.com/documentation/guides/oauth2/limits"""
-    asked = _header(headers, "Retry-After")
-    if asked.isdigit():
-        return max(int(asked), 1)
+    asked = seconds_asked(headers)
+    if asked is not None:
+        return max(int(min(asked, MAX_WAIT_SECONDS)), 1)
     return 60 if _header(headers, "X-Rate-Limit-Problem").lower() in ("minute", "appminute") else 2 ** attempt
 
 
 def spent(status: int, headers: Mapping[str, str], body: str) -> str | None:
     """A sentence when the organisation's calls of the day are used up: the refusal says so, or asks for a wait of hours."""
-    asked = _header(headers, "Retry-After")
-    seconds = int(asked) if asked.isdigit() else 0
+    seconds = seconds_asked(headers) or 0
     if status != 429 or (_header(headers, "X-Rate-Limit-Problem").lower() != "day" and seconds <= MAX_WAIT_SECONDS):
         return None
-    return f"the vendor grants no more calls today (Retry-After: {asked or 'none'} seconds); the rest follows next night"
+    asked = _header(headers, "Retry-After") or "none"
+    return f"the vendor grants no more calls today (Retry-After: {asked} seconds); the rest follows next night"
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
