@@ -20,7 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from flows import once, show
+from flows import once, process, show
 from pipelines import landing, settings
 from pipelines.vendors import VENDORS
 
@@ -41,7 +41,7 @@ FIGURES = {
 
 def main() -> None:
     began = time.monotonic()
-    settings.switch_telemetry_off()
+    process.begin()
     shutil.rmtree(DATA, ignore_errors=True)
     once.isolate(DATA)
     with _sandbox() as url:

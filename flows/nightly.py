@@ -15,9 +15,10 @@ from prefect.states import Completed, Failed, State
 from prefect.utilities.annotations import quote
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from flows import process
 from flows.when import tonight
 from pipelines import night as steps
-from pipelines import outcome, publish, settings, tieout
+from pipelines import outcome, private, publish, settings, tieout
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.landing import WarehouseBusy
@@ -84,7 +85,9 @@ def apply_plan(night: Night, plan):
 def publish_marts(night: Night) -> tuple[Path, Path, report.Report]:
     published = publish.publish(night.settings, night.as_of, night.known_at)
     figures = report.collect(published, night.settings)
-    return published, report.write_page(figures, night.settings.data_dir / "reports" / "report.html"), figures
+    page = report.write_page(figures, night.settings.data_dir / "reports" / "report.html")
+    private.share(night.settings, page)
+    return published, page, figures
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -114,8 +117,9 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
             data_dir: str | None = None) -> State:
     """Extract, build, guard, plan, apply, publish, report. `mode` (off, plan, apply) overrides the configuration; the
     other parameters are those of `crossfoot run`. The final state's data is the night's Outcome."""
-    settings.switch_telemetry_off()
+    process.begin()
     chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
+    private.keep_private(chosen)
     night = tonight(chosen, as_of, known_at, *watcher[-1:])
     mode = mode or night.policy.mode
     try:

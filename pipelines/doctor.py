@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 
+from pipelines import private
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.night import Tokens, connect_crm, open_journal
 from pipelines.settings import ConfigurationError, Settings, missing_mail_password, missing_secrets
@@ -31,8 +32,8 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[str]:
 
 
 def _folders(settings: Settings) -> list[str]:
-    findings = []
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    findings = private.keep_private(settings)
     if not os.access(settings.data_dir, os.W_OK):
         findings.append(f"{settings.data_dir} cannot be written; change its owner or choose another with --data-dir")
     if not (PROJECT / "dbt_project.yml").is_file():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from flows import show
+from pipelines import private
 from pipelines import settings as configuration
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
@@ -32,7 +34,9 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        return configuration.load(VENDORS, config=self.config, data_dir=self.data_dir)
+        loaded = configuration.load(VENDORS, config=self.config, data_dir=self.data_dir)
+        private.keep_private(loaded)
+        return loaded
 
 
 chosen = Context()
@@ -87,6 +91,14 @@ def exit_codes() -> Iterator[None]:
         if code is None:
             raise
         _fail([str(error)], code)
+
+
+def end_at_once(sentence: str) -> None:
+    """Ends the process with a sentence, for a thread that notices that the main one cannot be brought to its end."""
+    with suppress(SystemExit):
+        _fail([sentence], WRONG_USE)
+    sys.stdout.flush()
+    os._exit(WRONG_USE)
 
 
 def _fail(sentences: Any, code: int) -> None:

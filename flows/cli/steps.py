@@ -52,8 +52,9 @@ def doctor() -> None:
     from flows.when import now
     from pipelines import doctor as check
 
-    findings = check.examine(chosen.settings, now)
-    show_document({"problems": findings}, show.problems(findings))
+    loaded = chosen.settings
+    findings, ways = check.examine(loaded, now), loaded.network.lines()
+    show_document({"problems": findings, "network": ways}, "\n".join([*ways, show.problems(findings)]))
     raise typer.Exit(FAILED if findings else DONE)
 
 
