@@ -10,6 +10,7 @@ from datetime import datetime
 from pipelines import private
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.night import Tokens, connect_crm, open_journal
+from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings, missing_mail_password, missing_secrets
 from pipelines.transform import PROJECT
 from pipelines.vendors import VENDORS
@@ -51,4 +52,4 @@ def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
             findings += setup.sentences(slug, setup.missing(crm))
     except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing) as error:
         findings = [str(error)]
-    return findings
+    return [redact(sentence) for sentence in findings]

@@ -17,8 +17,9 @@ from datetime import date, datetime
 from typing import Any
 
 from pipelines import landing
-from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
+from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.landing import Job, Table
+from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings
 
 LEDGER_OF_LOADS = "raw_crossfoot"

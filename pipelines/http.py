@@ -37,8 +37,8 @@ from pipelines.redaction import hide, redact
 from pipelines.settings import ConfigurationError, Settings
 
 __all__ = ["MAX_WAIT_SECONDS", "AnswerTooLarge", "Answered", "Api", "ApiError", "Auth", "Bearer", "BudgetSpent", "ConnectionLost",
-           "FieldMissing", "ForeignHost", "Pacer", "Response", "RetryPolicy", "Unreadable", "WriteRefused", "hide", "limits_in_force",
-           "redact", "rest", "seconds_asked"]
+           "FieldMissing", "ForeignHost", "Pacer", "Response", "RetryPolicy", "Unreadable", "WriteRefused", "limits_in_force",
+           "rest", "seconds_asked"]
 
 # What of the answer to a refused call is read: enough for every error a vendor words, whatever stands behind it.
 ERROR_BYTES = 1_000_000

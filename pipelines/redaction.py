@@ -44,11 +44,18 @@ def hide(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """The text with every registered secret, in every form of it, and whatever is named or sent as one replaced by ***."""
+    """The text with every registered secret, in every form of it, and whatever is named or sent as one replaced by ***. It can
+    be written: half characters, which only JSON can hold, are replaced too."""
+    text = whole(text)
     if _secrets:
         text = _pattern().sub(HIDDEN, text)
     text = _SCHEME.sub(rf"\1\2{HIDDEN}", text)
     return _IN_ADDRESS.sub(rf"\1{HIDDEN}@", _NAMED.sub(rf"\1{HIDDEN}", text))
+
+
+def whole(text: str) -> str:
+    """The text with U+FFFD in the place of each half of a character (a lone surrogate), which no file and no database takes."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def redacted(value: Any) -> Any:

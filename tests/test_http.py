@@ -13,7 +13,7 @@ import pytest
 from extract_fixture import settings_at
 from sandbox_fixture import Ticker
 
-from pipelines import http
+from pipelines import http, redaction
 from pipelines.card import Call, Limit
 from pipelines.http import (
     Api,
@@ -465,15 +465,15 @@ def test_secrets_never_stand_in_an_error(vendor, api, body):
 
 def test_a_path_that_ends_in_bearer_is_no_token():
     text = "POST /oauth2/v1/tokens/bearer answered 400"
-    assert http.redact(text) == text
-    assert http.redact("Authorization: bearer abcdefgh12345") == "Authorization: bearer ***"
+    assert redaction.redact(text) == text
+    assert redaction.redact("Authorization: bearer abcdefgh12345") == "Authorization: bearer ***"
 
 
 def test_of_two_secrets_the_longer_is_hidden_whole():
-    http.hide("rt-short-one")
-    http.hide("rt-short-one-and-longer")
-    http.hide("it")
-    assert http.redact("it was rt-short-one-and-longer") == "it was ***"
+    redaction.hide("rt-short-one")
+    redaction.hide("rt-short-one-and-longer")
+    redaction.hide("it")
+    assert redaction.redact("it was rt-short-one-and-longer") == "it was ***"
 
 
 def test_a_token_never_stands_in_a_representation_or_a_log(vendor, caplog):

@@ -15,6 +15,7 @@ import typer
 from flows import show
 from pipelines import private
 from pipelines import settings as configuration
+from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 
@@ -102,8 +103,6 @@ def end_at_once(sentence: str) -> None:
 
 
 def _fail(sentences: Any, code: int) -> None:
-    from pipelines.http import redact
-
     for sentence in sentences:
         print("\n".join(show.text(line) for line in f"crossfoot: {redact(sentence)}".split("\n")), file=sys.stderr)
     if chosen.json:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from pipelines.redaction import redact
 from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, same
 from pipelines.writeback.journal import TASKS, Holder, Intent, Journal, Run, Settled
 from pipelines.writeback.live import Progress, live_plan, silent
@@ -114,7 +115,7 @@ def running(journal: Journal, run: Run, now: Callable[[], datetime], holder: Hol
             journal.finish_run(run.run_id, "blocked", now(), str(blocked))
             raise
         except BaseException as error:
-            journal.finish_run(run.run_id, "failed", now(), f"{type(error).__name__}: {error}")
+            journal.finish_run(run.run_id, "failed", now(), redact(f"{type(error).__name__}: {error}"))
             raise
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pipelines.http import Api, ApiError
+from pipelines.redaction import whole
 from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
@@ -323,6 +324,7 @@ def _canonical(field: Field, raw: str | None) -> str | None:
     """Canonical text of what HubSpot stores; a value that is not of the field's type stays as it is, to be compared."""
     if raw is None or raw == "":
         return None
+    raw = whole(raw)
     try:
         if field.type in ("date", "datetime"):
             return canonical(field.type, _moment(field, raw))

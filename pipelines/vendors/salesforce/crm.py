@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from pipelines.http import Api, ApiError, Response
+from pipelines.redaction import whole
 from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
@@ -330,10 +331,11 @@ def _canonical(field: Field, raw: Any) -> str | None:
     """Canonical text of what Salesforce stores; a value that is not of the field's type stays as it is, to be compared."""
     if raw is None or raw == "":
         return None
+    text = whole(str(raw))
     try:
-        return canonical(field.type, str(raw))
+        return canonical(field.type, text)
     except ValueError:
-        return str(raw)
+        return text
 
 
 CRM = SalesforceCrm
