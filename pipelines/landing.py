@@ -140,8 +140,8 @@ def _moment(text: str) -> datetime:
 
 def _number(value: Any, kind: str) -> Decimal | None:
     """The value in the kind's scale; None where it is no number or too large for its column. Python reads more as a
-    number than a vendor means by one: true is 1 and 1_000 is 1000."""
-    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+    number than a vendor means by one: true is 1, 1_000 is 1000, and the digits of every script count."""
+    if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or not value.isascii())):
         return None
     precision, scale = _SCALES[kind]
     try:

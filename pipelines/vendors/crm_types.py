@@ -306,7 +306,8 @@ def _spelling(type: FieldType, text: str) -> str:
 
 def _decimal_text(type: FieldType, text: str) -> str:
     try:
-        number = Decimal(text)
+        # Decimal itself would also take the digits of every script, and underscores between them.
+        number = Decimal(text if text.isascii() and "_" not in text else "")
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a number") from None
     # Written out, a number of many digits fills the memory; no CRM keeps one.

@@ -270,7 +270,7 @@ def _saved(id: str | None, item: Any) -> _Saved:
     if not item["success"]:
         return _Saved(None, item.get("errors"))
     said = item.get("id")
-    if not said or (id is not None and said[:15] != id[:15]):
+    if not said or not isinstance(said, str) or (id is not None and said[:15] != id[:15]):
         raise OutcomeUnknown(f"salesforce: the result in the place of record {id or 'new'} is of record {said!r}")
     return _Saved(id or str(said))
 
