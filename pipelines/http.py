@@ -19,6 +19,7 @@ import requests
 import urllib3
 
 from pipelines.card import Call, Limit
+from pipelines.foreign import read_json
 from pipelines.http_answer import Answered, Response, TooLarge, Undecodable, read_body
 from pipelines.http_errors import (
     AnswerTooLarge,
@@ -80,10 +81,10 @@ def limits_in_force(settings: Settings, limits: Sequence[Limit]) -> Sequence[Lim
         session.trust_env = False
         try:
             answer = session.get(f"{settings.sandbox_url}/_sandbox/health", timeout=settings.get("network", "timeout_seconds"))
-            unlimited = answer.ok and answer.json().get("rate_limits") is False
-        except requests.RequestException:
+            said = read_json(answer.text) if answer.ok else None
+        except (requests.RequestException, ValueError):
             return limits  # whoever calls next gets the error, with the vendor's name
-    return () if unlimited else limits
+    return () if isinstance(said, dict) and said.get("rate_limits") is False else limits
 
 
 def _exact(value: Any) -> Any:
