@@ -193,7 +193,7 @@ class Api:
             with self._session.request(method, url, headers=sent, params=params, data=data, allow_redirects=False, stream=True,
                                        timeout=min(self.retry.timeout_seconds, self._network.call_seconds)) as answer:
                 response = self._read(answer, shown)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, Undecodable) as error:
+        except (OSError, urllib3.exceptions.HTTPError, Undecodable) as error:  # requests' errors are OSErrors
             raise self._lost(shown, error) from error
         if response.status < 300 and "json" in sent.get("Accept", self._session.headers["Accept"]):
             if method == "GET" and response.status == 200 and not response.text:
@@ -232,6 +232,9 @@ class Api:
         if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
             return ConnectionLost(f"{shown}: no answer, as the certificate of {host_of(self.base_url)} is not trusted; where your network "
                                   "has certificates of its own, name their file in [network] ca_file", lasting=True)
+        if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
+            return ConnectionLost(f"{shown}: not called, as the certificates that {self._network.ca_named} names cannot be read ({error}); "
+                                  "name a file of certificates (PEM)", lasting=True)
         return ConnectionLost(f"{shown}: no answer ({type(error).__name__}); check the network and run again")
 
     def _pause(self, response: Response, attempt: int) -> Decimal | None:

@@ -15,9 +15,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 SHORTEST = 4
 # A part of a secret, such as one line of a key, is hidden on its own from this length on; so is its beginning.
@@ -28,6 +28,10 @@ _SCHEME = re.compile(r"(?i)(?<![/\w])(bearer|basic)(\s|%20|\+)[A-Za-z0-9._~+/=%-
 # What a form, a JSON object or a header calls a secret, of which nobody has told us.
 _NAMED = re.compile(r"""(?ix) ((?:access_token|refresh_token|id_token|client_secret|assertion|password|private_key)
                         \\?["']? \s*(?:[:=]|%3d)\s* \\?["']?) [^\s"'&,;}<>\\]{4,}""")
+# How a text inside a text is spelt: "%" and "&" may themselves be, and backslashes pile up.
+_PERCENT = "%(?:25)*"
+_BACKSLASHES = rf"(?:\\|{_PERCENT}5c)*"
+_AND, _END = rf"(?:&|{_PERCENT}26)(?:amp(?:;|{_PERCENT}3b))*", rf"(?:;|{_PERCENT}3b)"
 _IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 _secrets: set[str] = set()
@@ -115,32 +119,41 @@ def _pattern() -> re.Pattern[str]:
     global _known
     known = _known
     if known is None:
-        exact = {form for secret in tuple(_secrets) for form in _forms(secret)}
-        begun = {re.escape(secret[:BEGINNING]) + r"[\w.~+/=-]*" for secret in tuple(_secrets) if len(secret) >= 2 * SHORTEST_PART
-                 and secret.isascii() and "\n" not in secret}
-        # Longest first: one may be part of another, and the whole of one goes before its beginning.
-        known = _known = re.compile("|".join([*map(re.escape, sorted(exact, key=len, reverse=True)), *sorted(begun)]))
+        # The longest first: one may be part of another, and the whole of one goes before its beginning.
+        secrets = sorted(tuple(_secrets), key=len, reverse=True)
+        parts = [part for secret in secrets for part in (secret, *(line for line in secret.splitlines() if len(line) >= SHORTEST_PART))]
+        whole = [_in_any_spelling(part) for part in dict.fromkeys(parts)]
+        packed = [_in_any_spelling(core) for part in dict.fromkeys(parts) for core in _in_base64(part.encode("utf-8", "surrogatepass"))]
+        begun = [_in_any_spelling(secret[:BEGINNING]) + r"[\w.~+/=%-]*" for secret in secrets if len(secret) >= 2 * SHORTEST_PART]
+        known = _known = re.compile("|".join(dict.fromkeys([*whole, *packed, *begun])))
     return known
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """The secret as it stands, and as JSON, forms, pages, Python and Base64 write it."""
-    for part in {secret, *(line for line in secret.splitlines() if len(line) >= SHORTEST_PART)}:
-        in_json = json.dumps(part)[1:-1]
-        yield from (part, in_json, in_json.replace("/", "\\/"), json.dumps(part, ensure_ascii=False)[1:-1], repr(part)[1:-1])
-        yield from (html.escape(part), html.escape(part, quote=False))
-        for encoded in (quote(part), quote(part, safe=""), quote_plus(part)):
-            yield from (encoded, re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), encoded))
-        for core in _in_base64(part.encode("utf-8", "surrogatepass")):
-            yield from (core, core.replace("+", "-").replace("/", "_"))
+def _in_any_spelling(text: str) -> str:
+    """A pattern for the text as it stands, and as JSON, forms, pages and Python spell it, also one inside the other."""
+    return "".join(map(_spelt, text))
+
+
+@cache
+def _spelt(character: str) -> str:
+    """A pattern for one character. Letters and digits of ASCII are the same everywhere."""
+    if character.isascii() and (character.isalnum() or character in "-_"):
+        return character
+    number, octets = ord(character), character.encode("utf-8", "surrogatepass")
+    percent = "".join(f"{_PERCENT}{octet:02x}" for octet in octets)
+    entity = html.escape(character)[1:-1] if html.escape(character) != character else "no such"
+    spelt = [re.escape(character), percent, rf"u{number:04x}", "".join(rf"x{octet:02x}" for octet in octets),
+             rf"{_AND}(?:\#0*{number}|\#x0*{number:x}|{re.escape(entity)}){_END}"]
+    spelt += ["\\+"] if character == " " else []
+    spelt += [json.dumps(character)[2]] if character in "\b\f\n\r\t" else []
+    return f"(?i:{_BACKSLASHES}(?:{'|'.join(spelt)}))"
 
 
 def _in_base64(data: bytes) -> Iterator[str]:
     """What Base64 makes of the data wherever it begins in a longer text, as that of "user:secret" does: without the
-    characters at its ends that hold bits of its neighbours."""
+    characters at its ends that hold bits of its neighbours. In both of its alphabets."""
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
-        whole = (before + len(data)) * 8 // 6
-        core = encoded[(before * 8 + 5) // 6 : whole]
+        core = encoded[(before * 8 + 5) // 6 : (before + len(data)) * 8 // 6]
         if len(core) >= 2 * SHORTEST:
-            yield core
+            yield from {core, core.replace("+", "-").replace("/", "_")}

@@ -53,6 +53,11 @@ def test_03_an_answer_has_a_largest_size():
         assert len(api_of(vendor.url, answer_megabytes=4).get("x").json) == 3 * MEGABYTE
 
 
+def test_03_of_a_write_with_too_large_an_answer_nobody_knows_what_became():
+    with stub(lambda asked: Reply(body=b"[" + b" " * 3 * MEGABYTE + b"]")) as vendor, pytest.raises(OutcomeUnknown, match="more than 2 MB"):
+        HubSpotCrm(api_of(vendor.url, answer_megabytes=2)).update("companies", [RecordUpdate("1", {"days_overdue": "3"})])
+
+
 def test_03_what_unpacks_to_too_much_is_not_unpacked():
     bomb = gzip.compress(b"\0" * 400 * MEGABYTE, 9)
     assert len(bomb) < MEGABYTE
@@ -171,6 +176,15 @@ def test_04_a_whole_answer_is_read_in_any_packing_that_was_asked_for():
         assert {asked.headers["accept-encoding"] for asked in vendor.asked} == {"gzip"}
     with stub(lambda asked: Reply(204, b"", {"Content-Encoding": "gzip"})) as vendor:
         assert api_of(vendor.url).delete("x").json is None
+
+
+@pytest.mark.parametrize("body", [PACKED[:-20], PACKED[:-4], PACKED[:-1], PACKED[: len(PACKED) // 2] + b"x" * 9])
+def test_04_a_table_that_is_cut_is_no_table(body):
+    """Half a JSON shows by itself; half a CSV is a CSV with fewer rows."""
+    with stub(lambda asked: Reply(body=body, headers={"Content-Encoding": "gzip"})) as vendor:
+        with pytest.raises(ConnectionLost, match="acme: GET /x: the answer cannot be read: it is (cut in the middle|no gzip)"):
+            api_of(vendor.url).get("x", headers={"Accept": "text/csv"})
+        assert len(vendor.asked) == 2
 
 
 def test_04_what_is_no_json_and_was_not_meant_to_be_is_given_on():

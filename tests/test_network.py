@@ -120,6 +120,8 @@ def test_05_a_vendor_behind_certificates_of_ones_own(bare, tmp_path):
         with pytest.raises(ConnectionLost, match=rf"the certificate of {url} is not trusted; .*\[network\] ca_file"):
             get()
         assert get(ca_file=str(certificate)) == {}
+        with pytest.raises(ConnectionLost, match="the certificates that SSL_CERT_FILE names cannot be read .*/etc/none.pem"):
+            get(ca_file="/etc/none.pem", ca_named="SSL_CERT_FILE")
     found = network_of({"SSL_CERT_FILE": "/etc/other.pem"}, tmp_path, f'ca_file = "{certificate.name}"')
     assert (found.ca_file, found.ca_named) == (str(certificate), "[network] ca_file") and str(certificate) in found.lines()[0]
     assert network_of({"SSL_CERT_FILE": "/etc/other.pem"}, tmp_path).ca_file == "/etc/other.pem"
