@@ -166,7 +166,7 @@ def spent(status: int, headers: Mapping[str, str], body: str) -> str | None:
     seconds = seconds_asked(headers) or 0
     if status != 429 or (_header(headers, "X-Rate-Limit-Problem").lower() != "day" and seconds <= MAX_WAIT_SECONDS):
         return None
-    asked = _header(headers, "Retry-After") or "none"
+    asked = _header(headers, "Retry-After")[:40] or "none"
     return f"the vendor grants no more calls today (Retry-After: {asked} seconds); the rest follows next night"
 
 
