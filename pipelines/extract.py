@@ -17,9 +17,8 @@ from datetime import date, datetime
 from typing import Any
 
 from pipelines import landing
-from pipelines.http import ApiError, BudgetSpent, ConnectionLost
+from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
 from pipelines.landing import Job, Table
-from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings
 
 LEDGER_OF_LOADS = "raw_crossfoot"
