@@ -22,6 +22,7 @@ GIVEN = {
     "int_customers__unioned": "source customer_id name legal_name email domain parent_id currency crm_account_id url",
     "int_accounts__unioned": "source account_id name domain email url",
     "int_contacts__unioned": "source account_id email",
+    "int_account_merges__unioned": "source merged_id account_id",
     "int_account_customer_ids__decided": "source account_id ledger customer_id wish",
 }
 STEMS = ("brel", "cor", "dan", "fen", "gal", "har", "jun", "kest", "lor", "mar", "nor", "pel", "quil", "rost", "sav", "tor", "ulm", "ver",

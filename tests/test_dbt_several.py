@@ -20,8 +20,8 @@ from test_dbt_models import AS_OF, NIGHT, Company, Warehouse, canonical_columns,
 
 CRM, BOOKS = "second_crm", "second_books"
 OBJECTS = {
-    CRM: ("accounts", "account_customer_ids", "contacts", "owners", "deals", "deal_lines", "deal_invoice_references",
-          "rates"),
+    CRM: ("accounts", "account_customer_ids", "account_merges", "contacts", "owners", "deals", "deal_lines",
+          "deal_invoice_references", "rates"),
     BOOKS: ("customers", "documents", "document_lines", "payments", "applications", "control_totals", "closing_dates",
             "not_read", "rates"),
 }  # fmt: skip

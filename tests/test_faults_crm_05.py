@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from fake_crm import FREE, NIGHT, Killed, Stage, company, stage
+from salesforce_crm_fixture import Org, described_field, live
+from salesforce_crm_fixture import scripted as salesforce
 from sandbox_fixture import TOKEN, running_sandbox
 from test_hubspot_crm import refused, scripted, shown
-from test_salesforce_crm import Org, _described, live
-from test_salesforce_crm import scripted as salesforce
 
 from pipelines.http import Api, ApiError, Bearer
 from pipelines.sandbox.world import make_world
@@ -68,7 +68,7 @@ def test_what_keeps_the_values_as_well_is_no_deviation(change: dict) -> None:
 
 
 def salesforce_lacks(field: Field, object: str = "accounts", **more: object) -> list[Deviation]:
-    crm, _ = salesforce({"fields": [_described(object, one) | (more if one is field else {}) for one in ACCOUNT_FIELDS]})
+    crm, _ = salesforce({"fields": [described_field(object, one) | (more if one is field else {}) for one in ACCOUNT_FIELDS]})
     return crm.missing_fields(object)
 
 
@@ -219,7 +219,7 @@ def test_a_formula_is_named_and_a_global_value_set_is_left_to_people(org: Org) -
     change(org, TOTAL)
     assert setup.missing(org.crm) == {}
     assert metadata.with_options(STATUS, {"valueSet": {"valueSetName": "Statuses", "restricted": True}}) is None
-    lacking = {"fields": [_described("accounts", one) | (values("Current") if one is STATUS else {}) for one in ACCOUNT_FIELDS]}
+    lacking = {"fields": [described_field("accounts", one) | (values("Current") if one is STATUS else {}) for one in ACCOUNT_FIELDS]}
     there = {"Id": "00N000000000001AAA", "DeveloperName": metadata.developer_name(STATUS), "NamespacePrefix": None}
     set_, right = {"Id": "0PS000000000001AAA"}, {"Id": "1", "Field": metadata.full_name("accounts", STATUS), "PermissionsEdit": True}
     pages = [{"records": [record], "done": True} for record in (there, set_, right)]

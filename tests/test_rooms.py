@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "dbt_project" / "models"
 # The canonical objects that each side's staging has to offer (dbt_project/macros/canonical.sql declares their columns).
 STAGED = {
-    "crm": ("accounts", "account_customer_ids", "contacts", "owners", "deals", "deal_lines", "deal_invoice_references", "rates"),
+    "crm": ("accounts", "account_customer_ids", "account_merges", "contacts", "owners", "deals", "deal_lines",
+            "deal_invoice_references", "rates"),
     "ledger": ("customers", "documents", "document_lines", "payments", "applications", "control_totals", "closing_dates", "not_read",
                "rates"),
     "rates": ("rates",),

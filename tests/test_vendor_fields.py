@@ -84,7 +84,7 @@ UNPUBLISHED = {
     r"hubspot: (results\.|json:inputs\.)properties\.crossfoot_\w+": "properties that setup-crm makes",
     r"salesforce: DailyApiRequests(\.Max|\.Remaining)?": "REST API developer guide, Limits (unverified)",
     r"salesforce: soql:(CurrencyType|DatedConversionRate)\.\w+": "Object reference: CurrencyType, DatedConversionRate (unverified)",
-    r"salesforce: soql:(OpportunityStage|Organization|FieldPermissions|PermissionSet|PermissionSetAssignment|CustomField)\.\w+":
+    r"salesforce: soql:(OpportunityStage|Organization|RecordType|FieldPermissions|PermissionSet|PermissionSetAssignment|CustomField)\.\w+":
         "Object reference and Tooling API reference (unverified)",
     r"salesforce: soql:\w+\.(CurrencyIsoCode|RecordType\.Name|SystemModstamp)": "Object reference, system fields (unverified)",
     r"salesforce: sobjects(\.name)?": "REST API developer guide, Describe Global (unverified)",

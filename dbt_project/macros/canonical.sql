@@ -13,7 +13,9 @@
     ['city', text], ['region', text], ['postal_code', text], ['country', text], ['owner_id', text],
     ['parent_id', text], ['url', text], ['modified_at', moment], ['problem', text]]},
   'account_customer_ids': {'side': 'crm', 'columns': [
-    ['source', text], ['account_id', text], ['ledger', text], ['customer_id', text], ['url', text]]},
+    ['source', text], ['account_id', text], ['ledger', text], ['customer_id', text], ['stored_on', text], ['url', text]]},
+  'account_merges': {'side': 'crm', 'columns': [
+    ['source', text], ['merged_id', text], ['account_id', text]]},
   'contacts': {'side': 'crm', 'columns': [
     ['source', text], ['contact_id', text], ['account_id', text], ['email', text], ['first_name', text],
     ['last_name', text], ['url', text], ['problem', text]]},

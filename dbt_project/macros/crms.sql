@@ -12,16 +12,35 @@ end
 
 {#
   The customers that accounts store in a text 'ledger:58; ledger:60', as the canonical account_customer_ids. An id without a
-  ledger is the only ledger's, when there is one. `accounts` has id, url and customer_ids.
+  ledger is the only ledger's, when there is one. What was stored on an account that was merged since holds for its survivor.
+  `relation` is the raw table, with id, url, customer_ids and modified_at.
 #}
-{% macro stored_customer_ids(slug, accounts) %}
+{% macro stored_customer_ids(slug, relation) %}
 with accounts as (
-    {{ accounts }}
+    {{ newest(relation, ['id']) }}
+),
+
+last_seen as (
+    select id, customer_ids, row_number() over (partition by id order by _landed_at desc, modified_at desc) as _age
+    from {{ relation }}
+    where not _deleted and _landed_at <= {{ known_at() }}
+),
+
+held as (
+    select id, url, customer_ids, null as stored_on from accounts
+    union all
+    select accounts.id, accounts.url, last_seen.customer_ids, last_seen.id
+    from {{ ref('stg_' ~ slug ~ '__account_merges') }} as merges
+    inner join accounts on merges.account_id = accounts.id
+    inner join last_seen on merges.merged_id = last_seen.id and last_seen._age = 1
 ),
 
 final as (
-    select '{{ slug }}' as source, id as account_id, ledger, customer_id, url
-    from ({{ customer_id_items('accounts', ['id', 'url'], 'customer_ids') }}) as items
+    select
+        '{{ slug }}' as source, id as account_id, ledger, customer_id, url,
+        case when count(stored_on) = count(*) then min(stored_on) end as stored_on
+    from ({{ customer_id_items('held', ['id', 'url', 'stored_on'], 'customer_ids') }}) as items
+    group by id, ledger, customer_id, url
 )
 
 {{ canonical_select('account_customer_ids', 'final') }}

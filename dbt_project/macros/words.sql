@@ -172,3 +172,28 @@ from (
 ) as ranked
 where _version = 1 and not _deleted and revoked_at is null
 {% endmacro %}
+
+{#
+  The standing decisions about accounts and customers, each of an account that lives. That an account is a customer also
+  holds for the account into which it was merged since, unless somebody decided about that one and the same customer.
+#}
+{% macro standing_matches() %}
+select
+    standing.source,
+    coalesce(merges.account_id, standing.left_id) as left_id,
+    standing.right_source,
+    standing.right_id,
+    standing.verdict,
+    standing.decided_by,
+    case when merges.account_id is null then standing.reason
+        else {{ dbt.concat(["coalesce(standing.reason, 'no reason given')", "' (about account '", 'merges.merged_id',
+            "', which was merged into this one)'"]) }} end as reason,
+    standing.id
+from ({{ standing_decisions('match') }}) as standing
+left join {{ ref('int_account_merges__unioned') }} as merges
+    on standing.source = merges.source and standing.left_id = merges.merged_id and standing.verdict = 'same'
+qualify merges.account_id is null or row_number() over (
+    partition by standing.source, coalesce(merges.account_id, standing.left_id), standing.right_source, standing.right_id
+    order by case when merges.account_id is null then 0 else 1 end, standing.id
+) = 1
+{% endmacro %}

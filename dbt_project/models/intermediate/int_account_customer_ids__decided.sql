@@ -6,7 +6,7 @@ with accounts as (
 
 decisions as (
     select distinct source, left_id as account_id, right_source as ledger, right_id as customer_id
-    from ({{ standing_decisions('match') }}) as standing
+    from ({{ standing_matches() }}) as standing
     where verdict = 'same'
 ),
 
@@ -58,17 +58,20 @@ stored as (
         unioned.ledger,
         unioned.customer_id,
         unioned.url,
-        case when ours.customer_id is not null and decisions.customer_id is null then '-' end as wish
+        unioned.stored_on,
+        case when ours.customer_id is not null and decisions.customer_id is null then '-' end as wish,
+        decisions.customer_id is not null as is_decided
     from {{ ref('int_account_customer_ids__unioned') }} as unioned
     left join ours
-        on unioned.source = ours.system and unioned.account_id = ours.record_id
+        on unioned.source = ours.system and coalesce(unioned.stored_on, unioned.account_id) = ours.record_id
         and unioned.ledger = ours.ledger and unioned.customer_id = ours.customer_id
     left join decisions
         on unioned.source = decisions.source and unioned.account_id = decisions.account_id
         and unioned.ledger = decisions.ledger and unioned.customer_id = decisions.customer_id
 )
 
-select source, account_id, ledger, customer_id, url, wish from stored
+-- A decided id that only a merged account has is not stored yet.
+select source, account_id, ledger, customer_id, url, wish from stored where stored_on is null or not is_decided
 union all
 -- An id that holds the delimiter could not be told from two.
 select decisions.source, decisions.account_id, decisions.ledger, decisions.customer_id, accounts.url, '+'
@@ -78,5 +81,5 @@ inner join {{ ref('int_customers__unioned') }} as customers
     on decisions.ledger = customers.source and decisions.customer_id = customers.customer_id
 left join stored
     on decisions.source = stored.source and decisions.account_id = stored.account_id
-    and decisions.ledger = stored.ledger and decisions.customer_id = stored.customer_id
+    and decisions.ledger = stored.ledger and decisions.customer_id = stored.customer_id and stored.stored_on is null
 where stored.customer_id is null and {{ position_of("';'", 'decisions.customer_id') }} = 0

@@ -12,7 +12,7 @@ accounts as (
 ),
 
 decisions as (
-    {{ standing_decisions('match') }}
+    {{ standing_matches() }}
 ),
 
 candidates as (
@@ -47,6 +47,15 @@ candidates as (
         3, 'account_id_on_customer', {{ dbt.concat(["'the customer stores '", 'heads.crm_account_id']) }}, 1
     from heads
     inner join accounts on heads.crm_account_id = accounts.account_id
+
+    union all
+
+    select
+        heads.source, heads.customer_id, accounts.source, accounts.account_id, 3, 'account_id_on_customer',
+        {{ dbt.concat(["'the customer stores '", 'heads.crm_account_id', "', which was merged into this one'"]) }}, 1
+    from heads
+    inner join {{ ref('int_account_merges__unioned') }} as merges on heads.crm_account_id = merges.merged_id
+    inner join accounts on merges.source = accounts.source and merges.account_id = accounts.account_id
 
     union all
 

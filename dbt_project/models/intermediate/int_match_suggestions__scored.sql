@@ -54,7 +54,7 @@ names as (
 
 refused as (
     select source, left_id, right_source, right_id
-    from ({{ standing_decisions('match') }}) as decisions
+    from ({{ standing_matches() }}) as decisions
     where verdict = 'different'
 ),
 

@@ -51,7 +51,7 @@ lost_decisions as (
         accounts.account_id is null as has_no_account,
         customers.customer_id is null as has_no_customer,
         accounts.url
-    from ({{ standing_decisions('match') }}) as decisions
+    from ({{ standing_matches() }}) as decisions
     left join {{ ref('int_accounts__unioned') }} as accounts
         on decisions.source = accounts.source and decisions.left_id = accounts.account_id
     left join {{ ref('int_customers__unioned') }} as customers
@@ -133,7 +133,8 @@ exceptions (kind, severity, source, object, record_id, related_id, message, amou
         null, customers.url
     from customers
     left join {{ ref('int_accounts__unioned') }} as accounts on customers.crm_account_id = accounts.account_id
-    where customers.crm_account_id is not null and accounts.account_id is null
+    left join {{ ref('int_account_merges__unioned') }} as merges on customers.crm_account_id = merges.merged_id
+    where customers.crm_account_id is not null and accounts.account_id is null and merges.merged_id is null
 )
 
 select * from exceptions

@@ -43,13 +43,16 @@ CARD = Card(
         _field("billing_frequency", "Billing_Frequency__c", "opportunity product field that says how often it is billed"),
         _field("billing_start", "Billing_Start__c", "opportunity product field with the first day that is billed"),
         _field("billing_periods", "Billing_Periods__c", "opportunity product field with the number of billing periods"),
+        Setting("salesforce", "recurring_total", "choice:term|period", "term",
+                "What TotalPrice of an opportunity product with a billing frequency is of: the whole term, or one billing period, "
+                "which then counts for all of them; without their number for twelve months."),
     ),
     # A query answers with 2,000 records; a page of Bulk results holds as many as are asked for; 200 records a collection.
     page_sizes={"query": 2000, "bulk": 20000, "collection": 200},
     # No limit by the second or minute; the org's calls in 24 hours are its own, and it says when they are used up.
     limits=(),
     objects=(
-        "accounts", "contacts", "users", "opportunity_stages", "opportunities", "opportunity_lines", "products",
+        "accounts", "contacts", "users", "opportunity_stages", "record_types", "opportunities", "opportunity_lines", "products",
         "organization", "currency_types", "dated_conversion_rates",
     ),
     scopes=("api",),

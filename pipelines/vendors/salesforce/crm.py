@@ -137,8 +137,8 @@ class SalesforceCrm:
         self._hidden.pop(object, None)
 
     def package(self, fields: Mapping[str, Sequence[Field]]) -> dict[str, str]:
-        """The same fields as files ({path: text}) that an administrator deploys instead; see `metadata.package`."""
-        return metadata.package(fields)
+        """The same fields as files ({path: text}) that an administrator deploys instead; see `FieldSetup.definitions`."""
+        return metadata.package(self._setup.definitions(fields))
 
     def find_task(self, account_id: str, key: str) -> str | None:
         """Id of the account's task whose comments hold the key's marker, or None; closed and archived ones count.

@@ -137,10 +137,10 @@ def with_options(field: Field, metadata: Mapping[str, Any]) -> dict[str, Any] | 
     values = [dict(value) for value in value_set["valueSetDefinition"]["value"]]
     known = {value["fullName"] if "fullName" in value else value["valueName"]: value for value in values}
     for option in field.options:
-        if option in known:
-            known[option]["isActive"] = True
-        else:
+        if option not in known:
             values.append(_value(option))
+        elif known[option].get("isActive") is False:
+            known[option]["isActive"] = True
     return {**metadata, "valueSet": {**value_set, "valueSetDefinition": {**value_set["valueSetDefinition"], "value": values}}}
 
 
@@ -148,14 +148,16 @@ def _value(option: str) -> dict[str, Any]:
     return {"fullName": option, "default": False, "label": option}
 
 
-def package(fields: Mapping[str, Sequence[Field]]) -> dict[str, str]:
-    """A package in metadata format that makes `fields` ({"accounts" | "opportunities": fields}) and the permission set
-    that shows them: {path: text}. Deployed by `sf project deploy start --metadata-dir FOLDER` or any deployment tool;
-    the permission set is then to be assigned to the user that Crossfoot signs in as."""
-    wanted = {object: list(found) for object, found in fields.items() if found}
-    files = {f"objects/{SOBJECTS[object]}.object": _object_xml(object, found) for object, found in wanted.items()}
-    files[f"permissionsets/{PERMISSION_SET}.permissionset"] = _permission_set_xml(wanted)
-    members = [full_name(object, field) for object, found in wanted.items() for field in found]
+def package(fields: Mapping[str, Mapping[Field, Mapping[str, Any] | None]]) -> dict[str, str]:
+    """A package in metadata format of fields ({"accounts" | "opportunities": {field: its CustomField metadata}}) and the
+    permission set that shows them: {path: text}. A field without metadata is left as it is and only shown. Deployed by `sf
+    project deploy start --metadata-dir FOLDER` or any deployment tool; the permission set is then to be assigned to the user that
+    Crossfoot signs in as."""
+    shown = {object: list(found) for object, found in fields.items() if found}
+    made = {object: {field: metadata for field, metadata in found.items() if metadata} for object, found in fields.items()}
+    files = {f"objects/{SOBJECTS[object]}.object": _object_xml(found) for object, found in made.items() if found}
+    files[f"permissionsets/{PERMISSION_SET}.permissionset"] = _permission_set_xml(shown)
+    members = [full_name(object, field) for object, found in made.items() for field in found]
     return {"package.xml": _package_xml(members), **files}
 
 
@@ -164,8 +166,16 @@ def _package_xml(members: Sequence[str]) -> str:
     return _xml("Package", {"types": [kind for kind in kinds if kind["members"]], "version": VERSION.removeprefix("v")})
 
 
-def _object_xml(object: str, fields: Sequence[Field]) -> str:
-    return _xml("CustomObject", {"fields": [{"fullName": api_name(field), **definition(object, field)} for field in fields]})
+def _object_xml(fields: Mapping[Field, Mapping[str, Any]]) -> str:
+    return _xml("CustomObject", {"fields": [{"fullName": api_name(field), **_deployable(metadata)} for field, metadata in fields.items()]})
+
+
+def _deployable(metadata: Any) -> Any:
+    """Metadata as a package has it: without what is null or empty, and a value under fullName, where the Tooling API writes valueName."""
+    if isinstance(metadata, Mapping):
+        kept = {name: _deployable(value) for name, value in metadata.items() if value not in (None, [], {})}
+        return {"fullName": kept.pop("valueName"), **kept} if "valueName" in kept else kept
+    return [_deployable(value) for value in metadata] if isinstance(metadata, list) else metadata
 
 
 def _permission_set_xml(fields: Mapping[str, Sequence[Field]]) -> str:

@@ -55,15 +55,46 @@ class FieldSetup:
             said = [f"{one} ({refusals[one.field.name]})" if one.field.name in refusals else str(one) for one in left]
             raise FieldsMissing(f"salesforce: {'; '.join(said)}")
 
+    def definitions(self, fields: Mapping[str, Sequence[Field]]) -> dict[str, dict[Field, dict[str, Any] | None]]:
+        """{object: {field: its metadata for a deployment}}; None where the field is there and complete, also where nobody sees it.
+
+        A picklist that exists keeps every value that people gave it: a deployment deactivates those that it does not list
+        (Metadata API developer guide, CustomValue). Raises FieldsMissing where the org's setup cannot be read, since what people
+        added is not known then.
+        """
+        found: dict[str, dict[Field, dict[str, Any] | None]] = {}
+        try:
+            for object, wanted in fields.items():
+                existing = self._custom_fields(metadata.SOBJECTS[object])
+                found[object] = {field: self._definition(object, field, existing.get(metadata.developer_name(field))) for field in wanted}
+        except ApiError as error:
+            if error.status not in (400, 403, 404):
+                raise
+            raise FieldsMissing(f"salesforce: the org's setup cannot be read ({message(error.body)}), so nobody knows which values people "
+                                "added to Crossfoot's fields; give the app's user the permission View Setup and Configuration") from error
+        return found
+
+    def _definition(self, object: str, field: Field, field_id: str | None) -> dict[str, Any] | None:
+        if field_id is None:
+            return metadata.definition(object, field)
+        there, changed = self._with_options(object, field, field_id) if field.options else (None, None)
+        return changed if changed != there else None
+
     def _add_options(self, object: str, field: Field, field_id: str) -> None:
-        """Sends the field's own metadata back with the values that it lacks. A change takes the whole metadata, and its name
-        (Tooling API: CustomField)."""
-        path = f"{DATA}/tooling/sobjects/CustomField/{field_id}"
-        changed = metadata.with_options(field, self._api.get(path).json["Metadata"])
+        """Sends the field's own metadata back with the values that it lacks: a change overwrites the whole definition
+        (https://docs.jitterbit.com, "Update Salesforce picklist values and labels")."""
+        _, changed = self._with_options(object, field, field_id)
+        body = {"FullName": metadata.full_name(object, field), "Metadata": changed}
+        self._api.patch(f"{DATA}/tooling/sobjects/CustomField/{field_id}", json=body)
+
+    def _with_options(self, object: str, field: Field, field_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(a picklist's metadata as it is, the same with the field's own values). Raises FieldsMissing where it has none of its own."""
+        there = self._api.get(f"{DATA}/tooling/sobjects/CustomField/{field_id}").json["Metadata"]
+        changed = metadata.with_options(field, there)
         if changed is None:
             raise FieldsMissing(f"salesforce: {metadata.full_name(object, field)} takes its values from a global value set; add "
                                 f"{', '.join(field.options)} to that in Salesforce's setup")
-        self._api.patch(path, json={"FullName": metadata.full_name(object, field), "Metadata": changed})
+        return there, changed
 
     def described(self, object: str) -> dict[str, dict[str, Any]]:
         """{API name: description} of the fields that the user can see."""

@@ -5,10 +5,8 @@ Sources: REST API, Bulk API 2.0 and Tooling API Developer Guides, and recorded e
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,76 +19,52 @@ from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.faults import Fault
 from pipelines.sandbox.world import World
 from pipelines.vendors.salesforce import VERSION
+from pipelines.vendors.salesforce import sandbox_people as people
 from pipelines.vendors.salesforce.sandbox_auth import Sessions
 from pipelines.vendors.salesforce.sandbox_bulk import Jobs
-from pipelines.vendors.salesforce.sandbox_query import Path, Record, Shown
-from pipelines.vendors.salesforce.sandbox_render import ORGANIZATION, RUNNING_USER, USERNAME, attributes, dumps, loads
+from pipelines.vendors.salesforce.sandbox_query import Path
+from pipelines.vendors.salesforce.sandbox_records import Record
+from pipelines.vendors.salesforce.sandbox_render import ORGANIZATION, RUNNING_USER, USERNAME, attributes
+from pipelines.vendors.salesforce.sandbox_requests import (
+    Cursor,
+    answer,
+    check_retrieved,
+    check_size,
+    check_version,
+    json_object,
+    moment,
+    names_in,
+    other_error,
+    own_address,
+    refusal,
+    refused_result,
+    rejected_places,
+    versions,
+)
 from pipelines.vendors.salesforce.sandbox_schema import TABLES, Object, describe_object, full_id, record_id
+from pipelines.vendors.salesforce.sandbox_setup import create_field, delete_field, update_field
 from pipelines.vendors.salesforce.sandbox_soql import BadQuery, explain
-from pipelines.vendors.salesforce.sandbox_state import Org, moment, not_found, roll_back
-from pipelines.vendors.salesforce.sandbox_values import Refused, Unreadable
+from pipelines.vendors.salesforce.sandbox_state import Org, roll_back
+from pipelines.vendors.salesforce.sandbox_values import Refused
 
-OLDEST_VERSION = 31  # those before have ended (API End-of-Life policy)
-COLLECTION, RETRIEVED, CHUNKS = 200, 2000, 10  # records of a collection to write and to read; changes of type in one
 SMALLEST_PAGE = 200  # of Sforce-Query-Options: batchSize
 CURSORS = 10  # open query cursors of a user; the oldest is dropped
-COLLECTION_TOO_LARGE = "LIMIT_EXCEEDED"  # (unverified)
 ROLLED_BACK = "Record rolled back because not all records were valid and the request was using AllOrNone header"
-FAULTS = {
-    "partial": ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "rejected by a validation rule"),
-    "numerrors": ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record or 1 records"),
-}
-CODES = {
-    400: "MALFORMED_QUERY", 403: "INSUFFICIENT_ACCESS", 404: "NOT_FOUND", 410: "UNSUPPORTED_API_VERSION",
-    415: "UNSUPPORTED_MEDIA_TYPE", 500: "UNKNOWN_EXCEPTION", 503: "SERVER_UNAVAILABLE",
-}  # fmt: skip
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-@dataclass
-class Cursor:
-    """The rest of a query's answer."""
-
-    rows: list[Record]
-    shape: Shown
-    size: int
-    path: str
-
-
-def _answer(content: Any, status: int = 200) -> Response:
-    body = content if isinstance(content, bytes) else dumps(content)
-    return Response(body, status, {"Content-Type": "application/json;charset=UTF-8"})
-
-
-def _refusal(refused: Refused) -> Response:
-    """The one error of a request: a list with one object."""
-    error: dict[str, Any] = {"message": refused.message, "errorCode": refused.code}
-    if refused.fields is not None:
-        error["fields"] = refused.fields
-    return _answer([error], refused.status)
-
-
-def _result(refused: Refused) -> dict[str, Any]:
-    """A record of a collection that was refused: it has no id (recorded)."""
-    if isinstance(refused, Unreadable):
-        refused = refused.of_collection()
-    code = "INVALID_CROSS_REFERENCE_KEY" if refused.code == "NOT_FOUND" else refused.code
-    message = "invalid cross reference id" if refused.code == "NOT_FOUND" else refused.message
-    return {"success": False, "errors": [{"statusCode": code, "message": message, "fields": refused.fields or []}]}
 
 
 class Sandbox:
     """The routes under /salesforce. See `pipelines.sandbox.server.Sandbox` for what the server asks of it.
 
-    Tests may lower `page_size` and `calls_a_day`, set `several_currencies` to False, and give the half of a key pair or the
-    user name that assertions are checked against.
+    Tests may lower `page_size` and `calls_a_day`, set `several_currencies` to False and `person_accounts` to True, and give the
+    half of a key pair or the user name that assertions are checked against.
     """
 
     limits: Sequence[tuple[str, int, int, Callable[[str], bool]]] = ()
     page_size = 2000
     calls_a_day = 100_000
-    several_currencies = True
+    several_currencies, person_accounts = True, False
     looks_until_done = 1  # looks at a query job that find it in progress
     public_key: str | None = None
     username: str | None = None
@@ -99,7 +73,7 @@ class Sandbox:
 
     def __init__(self, world: World, clock: Clock, records: dict[str, list[bytes]] | None = None):
         self.clock = clock
-        self.org = Org(world, clock, records, self.several_currencies)
+        self.org = Org(world, clock, records, self.several_currencies, self.person_accounts)
         self.sessions = Sessions(clock, self.public_key, self.username)
         self.jobs = Jobs(self.org)
         self.cursors: dict[str, Cursor] = {}
@@ -117,22 +91,21 @@ class Sandbox:
 
     def remove(self, kind: str | None, record_id: str | None) -> None:
         """Deletes a record in the middle of a run; without a kind an account, without an id the first one."""
-        self.org.remove(kind, record_id)
+        people.remove(self.org, kind, record_id)
 
     def merge(self, name: str, loser: str, survivor: str) -> None:
         """Merges one record into another, as a person would; both by id."""
-        self.org.merge(name, loser, survivor)
+        people.merge(self.org, name, loser, survivor)
 
     def error(self, status: int, kind: str) -> Response:
         """An error in the vendor's own shape. 401 ends every session, so that asking again does not help; too many calls
         are a 403 here."""
         if status == 401:
             self.sessions.end()
-            return self._signed(_refusal(Refused("INVALID_SESSION_ID", "Session expired or invalid", None, 401)))
+            return self._signed(refusal(Refused("INVALID_SESSION_ID", "Session expired or invalid", None, 401)))
         if status == 429:
-            return self._signed(_refusal(Refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", None, 403)))
-        message = "An unexpected error occurred. Please include this ErrorId if you contact support: sandbox" if status >= 500 else kind
-        return self._signed(_refusal(Refused(CODES.get(status, "UNKNOWN_EXCEPTION"), message, None, status)))
+            return self._signed(refusal(Refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", None, 403)))
+        return self._signed(refusal(other_error(status, kind)))
 
     def _signed(self, response: Response) -> Response:
         used = min(self.usage.get(self.clock.today, 0), self.calls_a_day)
@@ -180,34 +153,32 @@ class Sandbox:
 
         async def guarded(request: Request) -> Response:
             if not self.sessions.good(request.headers.get("authorization", "")):
-                return self._signed(_refusal(Refused("INVALID_SESSION_ID", "Session expired or invalid", None, 401)))
+                return self._signed(refusal(Refused("INVALID_SESSION_ID", "Session expired or invalid", None, 401)))
             today = self.clock.today
             if self.usage.get(today, 0) >= self.calls_a_day:
                 return self.error(429, "daily")
             self.usage[today] = self.usage.get(today, 0) + 1
             try:
-                _check_version(request.path_params.get("version", VERSION))
+                check_version(request.path_params.get("version", VERSION))
                 return self._signed(await handler(request))
             except BadQuery as bad:
                 message = explain(request.query_params.get("q", ""), bad)
-                return self._signed(_refusal(Refused(bad.code, message)))
+                return self._signed(refusal(Refused(bad.code, message)))
             except Refused as refused:
-                return self._signed(_refusal(refused))
+                return self._signed(refusal(refused))
 
         return guarded
 
     async def _versions(self, request: Request) -> Response:
-        newest = int(VERSION[1:].partition(".")[0])
-        listed = range(OLDEST_VERSION, newest + 1)
-        return _answer([{"label": f"Version {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in listed])
+        return answer([{"label": f"Version {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in versions()])
 
     async def _token(self, request: Request) -> Response:
         form = {key: values[0] for key, values in parse_qs((await request.body()).decode("utf-8", "replace")).items()}
-        status, body = self.sessions.token(form, request.headers.get("authorization", ""), _own_address(request))
-        return _answer(body, status)
+        status, body = self.sessions.token(form, request.headers.get("authorization", ""), own_address(request))
+        return answer(body, status)
 
     async def _user(self, request: Request) -> Response:
-        return _answer({"user_id": RUNNING_USER, "organization_id": ORGANIZATION, "preferred_username": USERNAME, "email": USERNAME,
+        return answer({"user_id": RUNNING_USER, "organization_id": ORGANIZATION, "preferred_username": USERNAME, "email": USERNAME,
                         "name": "Integration User", "zoneinfo": "Europe/London"})  # fmt: skip
 
     async def _nothing(self, request: Request) -> Response:
@@ -215,7 +186,7 @@ class Sandbox:
 
     async def _limits(self, request: Request) -> Response:
         used = self.usage.get(self.clock.today, 0)
-        return _answer({
+        return answer({
             "DailyApiRequests": {"Max": self.calls_a_day, "Remaining": self.calls_a_day - used},
             "DailyBulkV2QueryJobs": {"Max": 10_000, "Remaining": 10_000 - self.jobs.count},
             "DailyBulkV2QueryFileStorageMB": {"Max": 976_562, "Remaining": 976_562},
@@ -225,14 +196,14 @@ class Sandbox:
 
     async def _describe_all(self, request: Request) -> Response:
         listed = [describe_object(one, VERSION) for one in self.org.objects.values() if not one.tooling]
-        return _answer({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed})
+        return answer({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed})
 
     async def _describe(self, request: Request) -> Response:
-        return _answer(self.org.describe(request.path_params["name"]))
+        return answer(self.org.describe(request.path_params["name"]))
 
     async def _deleted(self, request: Request) -> Response:
         start, end = (moment(request.query_params.get(name), name) for name in ("start", "end"))
-        return _answer(self.org.deleted(request.path_params["name"], start, end))
+        return answer(self.org.deleted(request.path_params["name"], start, end))
 
     async def _query(self, request: Request) -> Response:
         text = request.query_params.get("q")
@@ -241,11 +212,11 @@ class Sandbox:
         everything = "/queryAll" in request.url.path
         query, rows = self.org.query(text, everything, tooling="/tooling/" in request.url.path)
         if query.count_only:
-            return _answer({"totalSize": len(rows), "done": True, "records": []})
+            return answer({"totalSize": len(rows), "done": True, "records": []})
         reader = self.org.reader
         if query.aggregates:
             found = reader.aggregate(query, rows)
-            return _answer({"totalSize": len(found), "done": True, "records": found})
+            return answer({"totalSize": len(found), "done": True, "records": found})
         shape = reader.shown(reader.object(query.entity), reader.paths(query))
         size = self._page_size(request)
         path = f"/services/data/{VERSION}/{'queryAll' if everything else 'query'}"
@@ -268,7 +239,7 @@ class Sandbox:
                     self.cursors.pop(next(iter(self.cursors)))
             body["nextRecordsUrl"] = f"{cursor.path}/{locator}-{start + len(page)}"
         body["records"] = [self.org.reader.show(record, cursor.shape) for record in page]
-        return _answer(body)
+        return answer(body)
 
     async def _more(self, request: Request) -> Response:
         text = request.path_params["locator"]
@@ -280,16 +251,16 @@ class Sandbox:
     # -- single records ---------------------------------------------------------------------------------------------
 
     async def _create(self, request: Request) -> Response:
-        body = _object(await request.body())
+        body = json_object(await request.body())
         if any(name.lower() == "id" for name in body):
             raise Refused("INVALID_FIELD", "The Id field should not be specified in the sobject data.", [])
-        return _answer({"id": self.org.save(request.path_params["name"], None, body), "success": True, "errors": []}, 201)
+        return answer({"id": self.org.save(request.path_params["name"], None, body), "success": True, "errors": []}, 201)
 
     async def _read(self, request: Request) -> Response:
         one = self.org.object(request.path_params["name"])
         record = self.org.find(one, request.path_params["id"])
         asked = request.query_params.get("fields")
-        return _answer(self._shown(one, record, _names(asked) if asked else None))
+        return answer(self._shown(one, record, names_in(asked) if asked else None))
 
     def _shown(self, one: Object, record: Record, names: Iterable[str] | None) -> dict[str, Any]:
         """A record with the fields that were asked for, or all that the user may see."""
@@ -305,7 +276,7 @@ class Sandbox:
             raise Refused("INVALID_FIELD", bad.message) from bad
 
     async def _update(self, request: Request) -> Response:
-        body = _object(await request.body())
+        body = json_object(await request.body())
         if any(name.lower() == "id" for name in body):
             raise Refused("INVALID_FIELD", "The Id field should not be specified in the sobject data.", [])
         self.org.save(request.path_params["name"], request.path_params["id"], body)
@@ -318,14 +289,14 @@ class Sandbox:
     # -- collections ------------------------------------------------------------------------------------------------
 
     async def _collection(self, request: Request) -> Response:
-        body = _object(await request.body())
+        body = json_object(await request.body())
         records = body.get("records")
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise Refused("JSON_PARSER_ERROR", "records: a list of objects is expected")
         types = [str((record.get("attributes") or {}).get("type") or "") for record in records]
         if "" in types:
             raise Refused("INVALID_TYPE", "every record needs attributes with its type")  # the exact words are unverified
-        _check_size(len(records), 1 + sum(one != other for one, other in zip(types, types[1:], strict=False)))
+        check_size(len(records), 1 + sum(one != other for one, other in zip(types, types[1:], strict=False)))
         creating = request.method == "POST"
 
         def save(place: int) -> str:
@@ -338,11 +309,11 @@ class Sandbox:
             return self.org.save(types[place], None if creating else given, values)
 
         ids = [str(record.get("id") or record.get("Id") or place) for place, record in enumerate(records)]
-        return _answer(self._each(ids, save, body.get("allOrNone") is True, request.scope.get("fault")))
+        return answer(self._each(ids, save, body.get("allOrNone") is True, request.scope.get("fault")))
 
     async def _delete_collection(self, request: Request) -> Response:
-        ids = _names(request.query_params.get("ids", ""))
-        _check_size(len(ids), 1)
+        ids = names_in(request.query_params.get("ids", ""))
+        check_size(len(ids), 1)
         prefixes = {one.prefix: one.name for one in self.org.objects.values()}
 
         def delete(place: int) -> str:
@@ -350,11 +321,11 @@ class Sandbox:
             return ids[place]
 
         together = request.query_params.get("allOrNone", "").lower() == "true"
-        return _answer(self._each(ids, delete, together, request.scope.get("fault")))
+        return answer(self._each(ids, delete, together, request.scope.get("fault")))
 
     def _each(self, ids: list[str], work: Callable[[int], str], together: bool, fault: Fault | None) -> list[dict[str, Any]]:
         """One result for each record, in order. `together`: all or nothing."""
-        rejected = _rejected(ids, fault)
+        rejected = rejected_places(ids, fault)
         self.org.undo = [] if together else None
         results = []
         for place in range(len(ids)):
@@ -363,10 +334,10 @@ class Sandbox:
                     raise rejected[place]
                 results.append({"id": work(place), "success": True, "errors": []})
             except Refused as refused:
-                results.append(_result(refused))
+                results.append(refused_result(refused))
         if together and not all(result["success"] for result in results):
             roll_back(self.org)
-            back = _result(Refused("ALL_OR_NONE_OPERATION_ROLLED_BACK", ROLLED_BACK))
+            back = refused_result(Refused("ALL_OR_NONE_OPERATION_ROLLED_BACK", ROLLED_BACK))
             results = [back if result["success"] else result for result in results]
         self.org.undo = None
         return results
@@ -374,14 +345,11 @@ class Sandbox:
     async def _retrieve(self, request: Request) -> Response:
         one = self.org.object(request.path_params["name"])
         if request.method == "GET":
-            ids, names = (_names(request.query_params.get(key, "")) for key in ("ids", "fields"))
+            ids, names = (names_in(request.query_params.get(key, "")) for key in ("ids", "fields"))
         else:
-            body = _object(await request.body())
+            body = json_object(await request.body())
             ids, names = (body.get(key) for key in ("ids", "fields"))
-        if not _texts(ids) or not _texts(names) or not ids or not names:
-            raise Refused("MISSING_ARGUMENT", "ids and fields are lists of texts, both with at least one")
-        if len(ids) > RETRIEVED:
-            raise Refused(COLLECTION_TOO_LARGE, f"at most {RETRIEVED} records are retrieved at once, not {len(ids)}")
+        check_retrieved(ids, names)
         shape = self.org.reader.shown(one, self._paths(one, ["Id", *names]))
         found = []
         for text in ids:
@@ -389,20 +357,20 @@ class Sandbox:
                 found.append(self.org.reader.show(self.org.find(one, text), shape))
             except Refused:
                 found.append(None)
-        return _answer(found)
+        return answer(found)
 
     # -- bulk and setup ---------------------------------------------------------------------------------------------
 
     async def _create_job(self, request: Request) -> Response:
-        return _answer(self.jobs.create(_object(await request.body())))
+        return answer(self.jobs.create(json_object(await request.body())))
 
     async def _job(self, request: Request) -> Response:
-        return _answer(self.jobs.look(request.path_params["id"], self.looks_until_done))
+        return answer(self.jobs.look(request.path_params["id"], self.looks_until_done))
 
     async def _abort_job(self, request: Request) -> Response:
-        if _object(await request.body()) != {"state": "Aborted"}:
+        if json_object(await request.body()) != {"state": "Aborted"}:
             raise Refused("INVALIDJOBSTATE", 'the only state that a query job can be given is "Aborted"')
-        return _answer(self.jobs.abort(request.path_params["id"]))
+        return answer(self.jobs.abort(request.path_params["id"]))
 
     async def _delete_job(self, request: Request) -> Response:
         self.jobs.delete(request.path_params["id"])
@@ -413,69 +381,17 @@ class Sandbox:
         return Response(text, 200, headers, media_type="text/csv")
 
     async def _create_field(self, request: Request) -> Response:
-        one_id = self.org.create_field(_object(await request.body()))
-        return _answer({"id": one_id, "success": True, "errors": [], "warnings": [], "infos": []}, 201)
+        one_id = create_field(self.org, json_object(await request.body()))
+        return answer({"id": one_id, "success": True, "errors": [], "warnings": [], "infos": []}, 201)
 
     async def _read_field(self, request: Request) -> Response:
         one = self.org.object("CustomField", tooling=True)
-        return _answer(self._shown(one, self.org.find(one, request.path_params["id"]), None))
+        return answer(self._shown(one, self.org.find(one, request.path_params["id"]), None))
 
     async def _update_field(self, request: Request) -> Response:
-        self.org.update_field(request.path_params["id"], _object(await request.body()))
+        update_field(self.org, request.path_params["id"], json_object(await request.body()))
         return Response(None, 204)
 
     async def _delete_field(self, request: Request) -> Response:
-        self.org.delete_field(request.path_params["id"])
+        delete_field(self.org, request.path_params["id"])
         return Response(None, 204)
-
-
-def _own_address(request: Request) -> str:
-    """The org's My Domain address: here the sandbox's own, with the mount."""
-    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
-
-
-def _check_version(text: str) -> None:
-    found = re.fullmatch(r"v(\d{2,3})\.0", text)
-    number, newest = int(found.group(1)) if found else 0, int(VERSION[1:].partition(".")[0])
-    if not found or number > newest:
-        raise not_found()
-    if number < OLDEST_VERSION:
-        raise Refused("UNSUPPORTED_API_VERSION", f"API version {text} is no longer supported", None, 410)
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    """A request's JSON object; 400 in Salesforce's words for anything else."""
-    try:
-        body = loads(raw)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refused("JSON_PARSER_ERROR", f"Unexpected character at [line:1, column:1]: {error}") from error
-    if not isinstance(body, dict):
-        raise Refused("JSON_PARSER_ERROR", "Unexpected token: an object is expected at [line:1, column:1]")
-    return body
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _check_size(records: int, chunks: int) -> None:
-    if not 1 <= records <= COLLECTION:
-        raise Refused(COLLECTION_TOO_LARGE, f"a collection holds 1 to {COLLECTION} records, not {records}")
-    if chunks > CHUNKS:
-        raise Refused(COLLECTION_TOO_LARGE, f"a collection holds at most {CHUNKS} chunks of one type, not {chunks}")
-
-
-def _rejected(ids: Sequence[str], fault: Fault | None) -> dict[int, Refused]:
-    """The places that an injected fault rejects. Its message may be "CODE", "CODE: message" or a message."""
-    if fault is None or fault.kind not in FAULTS:
-        return {}
-    code, message = FAULTS[fault.kind]
-    if fault.message:
-        given = re.fullmatch(r"(?:([A-Z][A-Z_]+)(?:: ?|$))?(.*)", fault.message, re.DOTALL)
-        code, message = (given.group(1) or code, given.group(2) or message) if given else (code, fault.message)
-    hit = [place for place, one in enumerate(ids) if one in fault.ids] if fault.ids else list(range(min(fault.count, len(ids))))
-    return {place: Refused(code, message, []) for place in hit}

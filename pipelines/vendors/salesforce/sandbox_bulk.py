@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from pipelines.vendors.salesforce import VERSION
-from pipelines.vendors.salesforce.sandbox_query import Path, Record
+from pipelines.vendors.salesforce.sandbox_query import Path
+from pipelines.vendors.salesforce.sandbox_records import Record
 from pipelines.vendors.salesforce.sandbox_render import RUNNING_USER, csv_text
 from pipelines.vendors.salesforce.sandbox_schema import full_id
 from pipelines.vendors.salesforce.sandbox_soql import BadQuery, stamp

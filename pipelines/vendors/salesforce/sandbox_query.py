@@ -1,19 +1,18 @@
 """Queries over the org's tables: which records a condition holds for, in which order, and what is shown of them.
 
-A table knows its records by id and by (SystemModstamp, Id), so that a condition on ids, on a reference or on a span of time
-looks at the records concerned alone; all others are tested one by one.
+A condition on ids, on a reference or on a span of time looks at the records concerned alone; all others are tested one by one.
 """
 
 from __future__ import annotations
 
 import operator
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from pipelines.vendors.salesforce.sandbox_records import STAMP, Record, Table
 from pipelines.vendors.salesforce.sandbox_render import attributes, number
 from pipelines.vendors.salesforce.sandbox_schema import NUMBERS, TEXTS, Field, Object, as_id
 from pipelines.vendors.salesforce.sandbox_soql import (
@@ -31,67 +30,10 @@ from pipelines.vendors.salesforce.sandbox_soql import (
     malformed,
 )
 
-STAMP = "SystemModstamp"
 ONE_ROW_ONLY = ("Metadata", "FullName")  # of Tooling objects; the message is as people report it
 MAX_PARENTS = 5  # relationships in one path
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 MILLIONTH = Decimal("0.000001")
-
-
-@dataclass(slots=True)
-class Record:
-    """One record: what REST shows of it, by API name. Absent is null. `deleted` is its place in the recycle bin."""
-
-    id: str
-    values: dict[str, Any]
-    deleted: bool = False
-
-    @property
-    def stamp(self) -> str:
-        return self.values.get(STAMP) or ""
-
-
-@dataclass
-class Table:
-    """The records of one object, with what was worked out of them since they last changed."""
-
-    object: Object
-    records: dict[str, Record] = field(default_factory=dict)
-    _ordered: list[Record] | None = None
-    _stamps: list[str] = field(default_factory=list)
-    _indexes: dict[str, dict[Any, list[Record]]] = field(default_factory=dict)
-
-    def put(self, record: Record) -> None:
-        """Adds or replaces a record."""
-        self.records[record.id] = record
-        self.touch()
-
-    def drop(self, record_id: str) -> None:
-        """Takes a record away without a trace."""
-        self.records.pop(record_id, None)
-        self.touch()
-
-    def touch(self) -> None:
-        """Something has changed."""
-        self._ordered = None
-        self._indexes.clear()
-
-    def between(self, low: str | None, high: str | None) -> list[Record]:
-        """Records with a stamp in the span, both ends included, by (SystemModstamp, Id)."""
-        if self._ordered is None:
-            self._ordered = sorted(self.records.values(), key=lambda record: (record.stamp, record.id))
-            self._stamps = [record.stamp for record in self._ordered]
-        first = bisect_left(self._stamps, low) if low else 0
-        last = bisect_right(self._stamps, high) if high else len(self._stamps)
-        return self._ordered[first:last]
-
-    def having(self, name: str, wanted: Iterable[Any]) -> list[Record]:
-        """Records whose field has one of these values."""
-        if name not in self._indexes:
-            index = self._indexes[name] = {}
-            for record in self.records.values():
-                index.setdefault(record.values.get(name), []).append(record)
-        return [record for value in sorted(wanted) for record in self._indexes[name].get(value, ())]
 
 
 @dataclass(frozen=True)

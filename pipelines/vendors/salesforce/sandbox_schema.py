@@ -24,7 +24,7 @@ KINDS = {
 }  # fmt: skip
 # Raw table by object, for records from files.
 TABLES = {
-    "Account": "accounts", "Contact": "contacts", "User": "users", "OpportunityStage": "opportunity_stages",
+    "Account": "accounts", "Contact": "contacts", "User": "users", "OpportunityStage": "opportunity_stages", "RecordType": "record_types",
     "Opportunity": "opportunities", "OpportunityLineItem": "opportunity_lines", "Product2": "products",
     "Organization": "organization", "CurrencyType": "currency_types", "DatedConversionRate": "dated_conversion_rates",
 }  # fmt: skip
@@ -69,7 +69,8 @@ def record_id(kind: str, world_id: str) -> str:
 
 @dataclass(frozen=True)
 class Field:
-    """A field as describe shows it. `needs` names what the org must have for the field to exist: currencies, record types.
+    """A field as describe shows it. `needs` names what the org must have for the field to exist: "currencies", "record types",
+    "person accounts".
 
     `granted` is False for a field that setup made: nobody sees it before a permission set says so.
     """
@@ -198,6 +199,9 @@ def _parties(currency: Field) -> list[Object]:
         Field("Website", "url", 255), _choice("Industry"), Field("AnnualRevenue", "currency", precision=18),
         Field("NumberOfEmployees", "int", precision=8), Field("Description", "textarea", 32000, filterable=False),
         _text("Site", 80), currency, _OWNER, *_CLOSING,
+        _flag("IsPersonAccount", writable=False, needs="person accounts"), _text("FirstName", 40, needs="person accounts"),
+        _text("LastName", 80, needs="person accounts"), Field("PersonEmail", "email", 80, label="Email", needs="person accounts"),
+        _ref("PersonContactId", "Contact", writable=False, needs="person accounts"),
         Field("Billing_Email__c", "email", 80, custom=True),
         _text("Crossfoot_Customer_Ids__c", CUSTOMER_IDS_LENGTH, label="Accounting Customer IDs", custom=True),
     ]  # fmt: skip
@@ -205,6 +209,7 @@ def _parties(currency: Field) -> list[Object]:
         _DELETED, _ref("MasterRecordId", "Contact", writable=False), _ref("AccountId", "Account"), _needed(_text("LastName", 80)),
         _text("FirstName", 40), _text("Name", 121, writable=False, label="Full Name"), Field("Phone", "phone", 40),
         Field("Email", "email", 80), _text("Title", 128), currency, _OWNER, *_CLOSING,
+        _flag("IsPersonAccount", writable=False, needs="person accounts"),
     ]  # fmt: skip
     user = _read(
         Field("Username", "string", 80, nillable=False), Field("LastName", "string", 80, nillable=False), _text("FirstName", 40),

@@ -7,15 +7,16 @@ assigned to it says otherwise (https://github.com/simple-salesforce/simple-sales
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.world import World
 from pipelines.vendors.salesforce import VERSION
-from pipelines.vendors.salesforce.sandbox_query import ONE_ROW_ONLY, STAMP, Reader, Record, Table
+from pipelines.vendors.salesforce import sandbox_persons as persons
+from pipelines.vendors.salesforce.sandbox_query import ONE_ROW_ONLY, Reader
+from pipelines.vendors.salesforce.sandbox_records import STAMP, Record, Table
 from pipelines.vendors.salesforce.sandbox_render import (
     ORGANIZATION,
     RECORD_TYPE,
@@ -25,7 +26,6 @@ from pipelines.vendors.salesforce.sandbox_render import (
     read_lines,
 )
 from pipelines.vendors.salesforce.sandbox_schema import (
-    KINDS,
     PREFIXES,
     TABLES,
     Field,
@@ -37,8 +37,9 @@ from pipelines.vendors.salesforce.sandbox_schema import (
     objects,
     record_id,
 )
+from pipelines.vendors.salesforce.sandbox_setup import check_setup, list_custom, regrant
 from pipelines.vendors.salesforce.sandbox_soql import BadQuery, parse, stamp
-from pipelines.vendors.salesforce.sandbox_values import Refused, clean, new_field
+from pipelines.vendors.salesforce.sandbox_values import Refused, clean
 
 FIRST_OWN_NUMBER = 900_000_000_001  # ids of what is created over the API stand behind the company's own
 DELETED_DAYS = 15  # sObject Get Deleted, REST API Developer Guide
@@ -60,14 +61,17 @@ def is_deleted() -> Refused:
 class Org:
     """Every record of the org. With `records` (lines by raw table) it holds those, else the world's.
 
-    `several` says whether it has several currencies; without it the fields and objects for them do not exist.
+    `several` says whether it has several currencies, `has_persons` whether it has person accounts; without them the fields and objects
+    for them do not exist. Records say both by themselves.
     """
 
-    def __init__(self, world: World, clock: Clock, records: Mapping[str, list[bytes]] | None, several: bool = True):
+    def __init__(self, world: World, clock: Clock, records: Mapping[str, list[bytes]] | None, several: bool = True,
+                 has_persons: bool = False):
         self.world, self.clock, self.from_files = world, clock, records is not None
         if records is not None:
-            several = any(b'"CurrencyIsoCode"' in line for lines in records.values() for line in lines)
-        self.several = several
+            several, has_persons = (any(name in line for lines in records.values() for line in lines)
+                                for name in (b'"CurrencyIsoCode"', b'"IsPersonAccount"'))
+        self.several, self.has_persons = several, has_persons
         self.render = Renderer(world, several)
         codes = tuple(dict.fromkeys((world.base_currency, *(rate.source for rate in world.rates))))
         self.objects = objects(tuple(record_id("stage", stage) for stage in world.stages), codes)
@@ -95,19 +99,19 @@ class Org:
     def _found(self) -> None:
         """What every org has: its users, itself, its setup."""
         if not self.from_files:
-            self._put("User", RUNNING_USER, self.render.running_user())
-            self._put("RecordType", RECORD_TYPE, self.render.record_type())
+            self.put("User", RUNNING_USER, self.render.running_user())
+            self.put("RecordType", RECORD_TYPE, self.render.record_type())
             for stage in self.world.stages.values():
-                self._put("OpportunityStage", make_id("OpportunityStage", stage.order + 1), self.render.stage(stage))
-        self._put("Organization", ORGANIZATION, self.render.organization())
+                self.put("OpportunityStage", make_id("OpportunityStage", stage.order + 1), self.render.stage(stage))
+        self.put("Organization", ORGANIZATION, self.render.organization())
         for place, one in enumerate(self.objects.values(), 1):
             values = {
                 "DurableId": one.name, "QualifiedApiName": one.name, "DeveloperName": one.name, "Label": one.label,
                 "MasterLabel": one.label, "KeyPrefix": one.prefix, "IsCustomSetting": False,
             }  # fmt: skip
-            self._put("EntityDefinition", f"{place:015d}AAA", values)
+            self.put("EntityDefinition", f"{place:015d}AAA", values)
             for custom in [found for found in one.fields.values() if found.custom]:
-                self._list_custom(one, custom, {"label": custom.title, "type": "Text"})
+                list_custom(self, one, custom, {"label": custom.title, "type": "Text"})
 
     def _load(self, records: Mapping[str, list[bytes]]) -> None:
         """Records from files as they are; fields that only they have become fields of the org."""
@@ -137,11 +141,11 @@ class Org:
         self._sync("OpportunityLineItem", "deal_line", world.deal_lines.values(), render.line)
         for line in world.deal_lines.values():
             if (one := render.product_id(line)) not in self.tables["Product2"].records:
-                self._put("Product2", one, render.product(line))
+                self.put("Product2", one, render.product(line))
         if self.several:
             for name, found in (("CurrencyType", render.currencies()), ("DatedConversionRate", render.dated_rates())):
                 for one_id, values in found:
-                    self._put(name, one_id, values)
+                    self.put(name, one_id, values)
             self.rates = {r.values["IsoCode"]: r.values["ConversionRate"] for r in self.tables["CurrencyType"].records.values()}
 
     def _sync(self, name: str, kind: str, rows: Iterable[Any], shape: Callable[[Any], Values]) -> None:
@@ -172,7 +176,7 @@ class Org:
             values["IsDeleted"] = deleted
         return Record(one_id, values, deleted)
 
-    def _put(self, name: str, one_id: str, values: Values, deleted: bool = False) -> Record:
+    def put(self, name: str, one_id: str, values: Values, deleted: bool = False) -> Record:
         """Adds or replaces a record, so that it can be undone."""
         table = self.tables[name]
         earlier = table.records.get(one_id)
@@ -185,7 +189,7 @@ class Org:
     def sees(self, one: Object, found: Field) -> bool:
         """Whether the running user may see a field, and whether this org has it at all."""
         if found.needs:
-            return self.several if found.needs == "currencies" else True
+            return {"currencies": self.several, "person accounts": self.has_persons}.get(found.needs, True)
         return found.granted or f"{one.name}.{found.name}" in self.readable
 
     def edits(self, one: Object, found: Field) -> bool:
@@ -257,11 +261,13 @@ class Org:
         if text is None and not one.writable:
             raise Refused("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"entity type cannot be inserted: {one.label}", [])
         record = None if text is None else self.find(one, text, for_writing=True)
+        if one.name == "Account" and self.has_persons:
+            persons.check_name(record, body)
         values = self._cleaned(one, body, creating=record is None)
         if record is None:
             return self._create(one, values)
         self._check_required(one, {**record.values, **values})
-        self._change(one, record, values)
+        self.change(one, record, values)
         return record.id
 
     def _cleaned(self, one: Object, body: Mapping[str, Any], creating: bool) -> Values:
@@ -304,18 +310,18 @@ class Org:
             defaults["OwnerId"] = RUNNING_USER
         if self.several and "currencyisocode" in one.fields:
             defaults["CurrencyIsoCode"] = self.world.base_currency
-        values = {**defaults, **{name: value for name, value in values.items() if value is not None}}
+        values = self._derived(one, {**defaults, **{name: value for name, value in values.items() if value is not None}})
         self._check_required(one, values)
-        self._check_setup(one, values)
+        check_setup(self, one, values)
         now = stamp(self.clock.now())
         audit = {"CreatedDate": now, "CreatedById": RUNNING_USER, "LastModifiedDate": now, "LastModifiedById": RUNNING_USER, STAMP: now}
         number = self.next_numbers[one.name] = self.next_numbers.get(one.name, FIRST_OWN_NUMBER) + 1
         one_id = make_id(one.name, number)
-        self._put(one.name, one_id, self._derived(one, {**values, **audit}))
-        self.regrant()
+        self.put(one.name, one_id, {**values, **audit})
+        self._follow(one, one_id)
         return one_id
 
-    def _change(self, one: Object, record: Record, values: Values) -> None:
+    def change(self, one: Object, record: Record, values: Values) -> None:
         """Writes values: the stamp moves also where they are what they were before."""
         now = stamp(self.clock.now())
         changes = self._derived(one, {**record.values, **values, "LastModifiedDate": now, "LastModifiedById": RUNNING_USER, STAMP: now})
@@ -324,8 +330,14 @@ class Org:
             self.undo.append(lambda: self.written.__setitem__(key, earlier))
         differing = {name for name in changes if name in values or changes[name] != record.values.get(name)}
         self.written[key] = earlier | {name: changes[name] for name in differing if name not in AUDIT}
-        self._put(one.name, record.id, changes)
-        self.regrant()
+        self.put(one.name, record.id, changes)
+        self._follow(one, record.id)
+
+    def _follow(self, one: Object, one_id: str) -> None:
+        """What follows from a written record for others."""
+        if one.name == "Account" and self.has_persons:
+            persons.keep_contact(self, one_id)
+        regrant(self)
 
     def _derived(self, one: Object, values: Values) -> Values:
         """What follows from other fields."""
@@ -338,6 +350,8 @@ class Org:
             stages = (r.values for r in self.tables["OpportunityStage"].records.values())
             stage = next((found for found in stages if found["ApiName"] == values.get("StageName")), {})
             return {**values, **{name: stage.get(name, False) for name in ("IsClosed", "IsWon")}}
+        if one.name == "Account" and self.has_persons:
+            return persons.named(values)
         if one.name == "Contact":
             return {**values, "Name": " ".join(filter(None, (values.get("FirstName"), values.get("LastName"))))}
         return values
@@ -351,132 +365,23 @@ class Org:
             if self.undo is not None:
                 self.undo.append(lambda: table.put(record))
             table.drop(record.id)
-            self.regrant()
+            regrant(self)
             return
-        self._bury(one.name, record, {})
+        self.bury(one.name, record, {})
         for name, reference in (("OpportunityLineItem", "OpportunityId"),) if one.name == "Opportunity" else ():
             for child in self.tables[name].having(reference, [record.id]):
                 if not child.deleted:
-                    self._bury(name, child, {})
+                    self.bury(name, child, {})
 
-    def _bury(self, name: str, record: Record, more: Values) -> None:
+    def bury(self, name: str, record: Record, more: Values) -> None:
+        """Moves a record to the recycle bin, with more values."""
         now = stamp(self.clock.now())
         key = (name, record.id)
         self.written[key] = self.written.get(key, {}) | more
         self.buried.add(key)
         if self.undo is not None:
             self.undo.append(lambda: self.buried.discard(key))
-        self._put(name, record.id, record.values | {"LastModifiedDate": now, STAMP: now} | more, deleted=True)
-
-    def merge(self, name: str, loser: str, survivor: str) -> None:
-        """Merges one account or contact into another: the loser is deleted and names its survivor, its children move."""
-        one = self.object(name)
-        gone, kept = self.find(one, loser), self.find(one, survivor)
-        self._bury(one.name, gone, {"MasterRecordId": kept.id})
-        self._change(one, kept, {})
-        for child in ("Contact", "Opportunity", "Task") if one.name == "Account" else ():
-            for record in list(self.tables[child].having("AccountId", [gone.id])):
-                self._change(self.objects[child.lower()], record, {"AccountId": kept.id})
-
-    def compute(self, name: str, one_id: str, field: str, value: Any) -> None:
-        """Gives a field a value as a formula would: the record's stamp does not move. The field counts as calculated."""
-        one = self.object(name)
-        found = one.fields[field.lower()]
-        one.add(replace(found, calculated=True))
-        record = self.find(one, one_id)
-        key = (one.name, record.id)
-        self.written[key] = self.written.get(key, {}) | {found.name: value}
-        self._put(one.name, record.id, record.values | {found.name: value})
-
-    # -- setup ------------------------------------------------------------------------------------------------------
-
-    def _check_setup(self, one: Object, values: Values) -> None:
-        """What permission sets are particular about."""
-        rows = [record.values for record in self.tables[one.name].records.values()]
-        if one.name == "PermissionSet" and any(row["Name"] == values["Name"] for row in rows):
-            raise Refused("DUPLICATE_DEVELOPER_NAME", f"The name {values['Name']} is already used by another permission set", ["Name"])
-        if one.name == "FieldPermissions":
-            self._check_permission(values)
-            if any((row["ParentId"], row["Field"]) == (values["ParentId"], values["Field"]) for row in rows):
-                raise Refused("DUPLICATE_VALUE", f"duplicate value found: Field duplicates value on record with id: {values['Field']}", [])
-        if one.name == "PermissionSetAssignment":
-            pair = (values["AssigneeId"], values["PermissionSetId"])
-            if any((row["AssigneeId"], row["PermissionSetId"]) == pair for row in rows):
-                raise Refused("DUPLICATE_VALUE", f"Duplicate PermissionSetAssignment. Assignee: {pair[0]}; Permission Set: {pair[1]}", [])
-
-    def _check_permission(self, values: Values) -> None:
-        name, _, field = values["Field"].partition(".")
-        target = self.objects.get(name.lower())
-        found = target.fields.get(field.lower()) if target else None
-        if found is None or name.lower() != values["SobjectType"].lower():
-            message = f"Field Name: bad value for restricted picklist field: {values['Field']}"
-            raise Refused("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, ["Field"])
-        values["Field"] = f"{target.name}.{found.name}" if target else values["Field"]
-        if not values.get("PermissionsRead"):
-            raise Refused("FIELD_INTEGRITY_EXCEPTION", "Permission to edit or nothing at all needs permission to read", ["PermissionsRead"])
-
-    def regrant(self) -> None:
-        """Works out anew which fields the running user may see and write."""
-        assigned = {
-            record.values["PermissionSetId"] for record in self.tables["PermissionSetAssignment"].records.values()
-            if record.values["AssigneeId"] == RUNNING_USER
-        }  # fmt: skip
-        rows = [r.values for r in self.tables["FieldPermissions"].records.values() if r.values["ParentId"] in assigned]
-        self.readable = {row["Field"] for row in rows if row.get("PermissionsRead")}
-        self.editable = {row["Field"] for row in rows if row.get("PermissionsEdit")}
-
-    def create_field(self, body: Mapping[str, Any]) -> str:
-        """A CustomField of the Tooling API: FullName "Account.Name__c" and Metadata. Its id."""
-        name, _, field = str(body.get("FullName") or "").partition(".")
-        one = self.objects.get(name.lower())
-        if one is None or not one.writable:
-            raise Refused("INVALID_FIELD", f"FullName: no such object: {name or None}", ["FullName"])
-        if field.lower() in one.fields:
-            raise Refused("DUPLICATE_DEVELOPER_NAME", f"There is already a field named {field.removesuffix('__c')} on {one.label}.", [])
-        made = new_field(field, body.get("Metadata"))
-        one.add(made)
-        return self._list_custom(one, made, dict(body["Metadata"]))
-
-    def _list_custom(self, one: Object, made: Field, metadata: dict[str, Any]) -> str:
-        now = stamp(self.clock.now())
-        number = self.next_numbers["CustomField"] = self.next_numbers.get("CustomField", 0) + 1
-        one_id = make_id("CustomField", number)
-        self._put("CustomField", one_id, {
-            "DeveloperName": made.name.removesuffix("__c"), "TableEnumOrId": one.name, "FullName": f"{one.name}.{made.name}",
-            "Metadata": metadata, "InlineHelpText": made.help, "CreatedDate": now, "CreatedById": RUNNING_USER,
-            "LastModifiedDate": now, "LastModifiedById": RUNNING_USER, STAMP: now,
-        })  # fmt: skip
-        return one_id
-
-    def update_field(self, text: str, body: Mapping[str, Any]) -> None:
-        """Gives a custom field the Metadata of the body, which is whole; its name and its permissions stay."""
-        record = self.find(self.object("CustomField", tooling=True), text)
-        one, name = self.objects[record.values["TableEnumOrId"].lower()], record.values["FullName"].partition(".")[2]
-        one.add(new_field(name, body.get("Metadata")))
-        record.values["Metadata"] = dict(body["Metadata"])
-
-    def delete_field(self, text: str) -> None:
-        """Deletes a custom field with its permissions; what records hold of it is out of sight."""
-        record = self.find(self.object("CustomField", tooling=True), text)
-        full = record.values["FullName"]
-        del self.objects[record.values["TableEnumOrId"].lower()].fields[full.partition(".")[2].lower()]
-        self.tables["CustomField"].drop(record.id)
-        for permission in [r for r in self.tables["FieldPermissions"].records.values() if r.values["Field"] == full]:
-            self.tables["FieldPermissions"].drop(permission.id)
-        self.regrant()
-
-    # -- for tests --------------------------------------------------------------------------------------------------
-
-    def remove(self, kind: str | None, text: str | None) -> None:
-        """Deletes a record as a person would: `kind` is an object, a raw table or a kind of the world, by default Account."""
-        wanted = (kind or "Account").lower()
-        names = {table: name for name, table in TABLES.items()} | KINDS | {one.name.lower(): one.name for one in self.objects.values()}
-        name = names.get(wanted, "Account")
-        world_kind = next((kind for kind, one in KINDS.items() if one == name), None)
-        live = (record.id for record in self.tables[name].records.values() if not record.deleted)
-        chosen = record_id(world_kind, text) if text and world_kind else text or next(live, None)
-        if chosen is not None:
-            self.delete(name, chosen)
+        self.put(name, record.id, record.values | {"LastModifiedDate": now, STAMP: now} | more, deleted=True)
 
 
 def roll_back(org: Org) -> None:
@@ -484,7 +389,7 @@ def roll_back(org: Org) -> None:
     for step in reversed(org.undo or []):
         step()
     org.undo = None
-    org.regrant()
+    regrant(org)
 
 
 def _type_of(value: Any) -> str:
@@ -494,12 +399,3 @@ def _type_of(value: Any) -> str:
         return "double"
     text = str(value or "")
     return "datetime" if len(text) == 28 and text.endswith("+0000") else "string"
-
-
-def moment(text: str | None, name: str) -> datetime:
-    """A time of a request's query; a plus sign may have become a blank on its way."""
-    try:
-        found = datetime.fromisoformat((text or "").replace(" ", "+"))
-    except ValueError:
-        raise Refused("INVALID_REPLICATION_DATE", f"{name}: {text} is not a date and time") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

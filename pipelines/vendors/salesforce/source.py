@@ -11,6 +11,8 @@ https://developer.salesforce.com/docs/platform/api-rest/guide/resources-getdelet
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -45,6 +47,8 @@ from pipelines.vendors.salesforce.source_rows import (
     Row,
     currency_row,
     dated_rate_row,
+    deleted_row,
+    record_type_row,
     stage_row,
 )
 
@@ -57,8 +61,8 @@ DELETED_DAYS = 14
 SHORTEST_SPAN = timedelta(minutes=2)
 # The org's own currency where there is only one; Organization's field is (unverified), so describe has to list it.
 ORGANIZATION_CURRENCY = "DefaultCurrencyIsoCode"
-# Fields that an org has or has not: several currencies, record types.
-OPTIONAL = frozenset({"CurrencyIsoCode", RECORD_TYPE})
+# Fields that an org has or has not: several currencies, record types, person accounts.
+OPTIONAL = frozenset({"CurrencyIsoCode", "RecordTypeId", RECORD_TYPE, "PersonEmail"})
 # The default of customer_ids_field: Crossfoot creates it itself.
 OWN_FIELD = "Crossfoot_Customer_Ids__c"
 # Objects that are written to.
@@ -117,18 +121,20 @@ DELETION_CURSORS = ("deleted",)
 @dlt.source(name="salesforce")
 def source(job: Job) -> list[Any]:
     """The night's changes of every object that the canonical contract needs, as dlt resources."""
-    tables = [TABLES[name] for name in ("organization", "currency_types", "dated_conversion_rates")]
+    tables = [TABLES[name] for name in ("organization", "currency_types", "dated_conversion_rates", "record_types")]
     gone: dict[str, set[str]] = {kind.table: set() for kind in KINDS}
+    stages, read = Stages(), [records(job, kind, gone[kind.table]) for kind in KINDS]
     return [
         resource(job, "organization", tables, organization(job)),
-        resource(job, "opportunity_stages", [TABLES["opportunity_stages"]], opportunity_stages(job)),
-        *(resource(job, kind.table, [TABLES[kind.table]], records(job, kind, gone[kind.table])) for kind in KINDS),
+        resource(job, "opportunity_stages", [TABLES["opportunity_stages"]], opportunity_stages(job, stages)),
+        *(resource(job, kind.table, [TABLES[kind.table]], stages.noted(pages)) for kind, pages in zip(KINDS, read, strict=True)),
+        resource(job, "new_opportunity_stages", [TABLES["opportunity_stages"]], new_opportunity_stages(job, stages)),
         resource(job, "deletions", [TABLES[kind.table] for kind in DELETABLE], deletions(job, gone)),
     ]
 
 
 def organization(job: Job) -> Pages:
-    """The org, its currency and, where it has several, their rates: foreign units for one corporate unit."""
+    """The org, its record types, its currency and, where it has several, their rates: foreign units for one corporate unit."""
     answer = job.api.get(f"{DATA}/sobjects", label="describe")
     objects = {item["name"] for item in answer.json["sobjects"]}
     if not job.cursors.get("deleted"):
@@ -139,20 +145,46 @@ def organization(job: Job) -> Pages:
     yield "currency_types", currencies
     yield "dated_conversion_rates", [dated_rate_row(item) for item in snapshot(job, "DatedConversionRate", objects, (
         "IsoCode", "ConversionRate", "StartDate", "NextStartDate"))]
+    yield "record_types", [record_type_row(item) for item in snapshot(job, "RecordType", objects, ("Name",))]
     own = {"Name", ORGANIZATION_CURRENCY} & described(job.api, "Organization").keys()
     corporate = next((item["iso_code"] for item in currencies if item["is_corporate"]), None)
     for item in snapshot(job, "Organization", {"Organization"}, sorted(own)):
         currency = corporate or item.get(ORGANIZATION_CURRENCY)
         if not currency:
             job.notes.append(f"the org does not say its currency: taken as {job.settings.base_currency} ([company] base_currency)")
+        # Not the org's word but that of whoever set Crossfoot up, and as of this night as well.
         yield "organization", [row(Fields(item), id=item["Id"], name=item.get("Name"), multicurrency=bool(currencies),
-                                   currency=currency)]
+                                   currency=currency, recurring_total=job.settings.get(CARD.slug, "recurring_total"))]
 
 
-def opportunity_stages(job: Job) -> Pages:
-    """Every stage as it stands tonight, inactive ones too: old opportunities carry them."""
+@dataclass
+class Stages:
+    """API names of the stages that the org's list has, and of those that the opportunities of a night stand in."""
+
+    listed: set[str] = dataclass_field(default_factory=set)
+    used: set[str] = dataclass_field(default_factory=set)
+
+    def noted(self, pages: Pages) -> Pages:
+        """The pages, with the stages of their opportunities noted as used."""
+        for table, rows in pages:
+            if table == "opportunities":
+                self.used |= {item["stage_name"] for item in rows if item.get("stage_name")}
+            yield table, rows
+
+
+def opportunity_stages(job: Job, stages: Stages | None = None) -> Pages:
+    """Every stage as it stands, inactive ones too: old opportunities carry them."""
     names = ("ApiName", "MasterLabel", "IsActive", "IsClosed", "IsWon", "DefaultProbability", "SortOrder")
-    yield "opportunity_stages", [stage_row(item) for item in snapshot(job, "OpportunityStage", {"OpportunityStage"}, names)]
+    rows = [stage_row(item) for item in snapshot(job, "OpportunityStage", {"OpportunityStage"}, names)]
+    if stages:
+        stages.listed |= {item["api_name"] for item in rows}
+    yield "opportunity_stages", rows
+
+
+def new_opportunity_stages(job: Job, stages: Stages) -> Pages:
+    """The list once more where an opportunity stands in a stage that it did not have: it was made while they were read."""
+    if stages.used - stages.listed:
+        yield from opportunity_stages(job)
 
 
 def records(job: Job, kind: Kind, gone: set[str] | None = None) -> Pages:
@@ -162,13 +194,13 @@ def records(job: Job, kind: Kind, gone: set[str] | None = None) -> Pages:
     fields = selected(kind, known, job)
     earlier, landed, merged = resume(job, kind.name, fields), set[str](), 0
     for page in changed(job, kind.name, fields, earlier):
-        ids = {item["Id"] for item in page if Fields(item).flag("IsDeleted")}
+        deleted = {item["Id"]: item for item in page if Fields(item).flag("IsDeleted")}
         merged += sum(1 for item in page if item.get("MasterRecordId"))
         landed.update(item["Id"] for item in page)
         if gone is not None:
-            gone |= ids
-        rows = [kind.row_of(item, job) for item in page if item["Id"] not in ids]
-        yield kind.table, rows + [deletion(TABLES[kind.table], one) for one in sorted(ids)]
+            gone.update(deleted)
+        rows = [kind.row_of(item, job) for item in page if item["Id"] not in deleted]
+        yield kind.table, rows + [deleted_row(item, kind) for _, item in sorted(deleted.items())]
     # A record that was merged into another is deleted, its survivor changed.
     if merged:
         job.notes.append(f"{merged} {kind.table} were merged into others: their ids count as deleted")
@@ -314,7 +346,7 @@ def _unseen(name: str) -> str:
 def forecast(job: Job) -> dict[str, int]:
     """{label: calls} of a first night, these counted too, from one COUNT() for each object. What the org still grants today is noted."""
     threshold, size = job.settings.get(CARD.slug, "bulk_threshold"), CARD.page_sizes["query"]
-    calls = {"forecast": len(KINDS) + 1, "describe": 2 + len(KINDS), "organization, stages and currencies": 4}
+    calls = {"forecast": len(KINDS) + 1, "describe": 2 + len(KINDS), "organization, stages, record types and currencies": 5}
     for kind in KINDS:
         answer = job.api.get(f"{DATA}/queryAll", {"q": f"SELECT COUNT() FROM {kind.name}"}, label="forecast")
         count = answer.json["totalSize"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pipelines.landing import Fields, Job, Table, row
+from pipelines.landing import Fields, Job, Table, deletion, row
 from pipelines.vendors.salesforce import CARD
 
 Row = dict[str, Any]
@@ -23,9 +23,9 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         Table("accounts", {
-            "id": "text", "name": "text", "website": "text", "billing_email": "text", "street": "text", "city": "text",
-            "state": "text", "postal_code": "text", "country": "text", "owner_id": "text", "parent_id": "text",
-            "currency": "text", "customer_ids": "text", "url": "text", "modified_at": "timestamp",
+            "id": "text", "name": "text", "website": "text", "billing_email": "text", "person_email": "text", "street": "text",
+            "city": "text", "state": "text", "postal_code": "text", "country": "text", "owner_id": "text", "parent_id": "text",
+            "currency": "text", "customer_ids": "text", "merged_into": "text", "url": "text", "modified_at": "timestamp",
         }),
         Table("contacts", {
             "id": "text", "account_id": "text", "email": "text", "first_name": "text", "last_name": "text",
@@ -40,11 +40,12 @@ TABLES: dict[str, Table] = {
             "default_probability": "share", "sort_order": "integer",
         }),
         Table("opportunities", {
-            "id": "text", "name": "text", "account_id": "text", "owner_id": "text", "record_type": "text",
-            "stage_name": "text", "amount": "money", "currency": "text", "close_date": "date", "probability": "share",
-            "is_won": "flag", "is_closed": "flag", "deal_type": "text", "payment_terms": "text", "contract_start": "date",
-            "contract_end": "date", "invoice_numbers": "text", "url": "text", "modified_at": "timestamp",
+            "id": "text", "name": "text", "account_id": "text", "owner_id": "text", "record_type_id": "text",
+            "record_type": "text", "stage_name": "text", "amount": "money", "currency": "text", "close_date": "date",
+            "probability": "share", "is_won": "flag", "is_closed": "flag", "deal_type": "text", "payment_terms": "text",
+            "contract_start": "date", "contract_end": "date", "invoice_numbers": "text", "url": "text", "modified_at": "timestamp",
         }),
+        Table("record_types", {"id": "text", "name": "text"}),
         Table("opportunity_lines", {
             "id": "text", "opportunity_id": "text", "product_id": "text", "product_code": "text", "name": "text",
             "quantity": "quantity", "unit_price": "money", "discount_percent": "quantity", "total_price": "money",
@@ -55,7 +56,9 @@ TABLES: dict[str, Table] = {
             "id": "text", "name": "text", "product_code": "text", "family": "text", "active": "flag",
             "modified_at": "timestamp",
         }),
-        Table("organization", {"id": "text", "name": "text", "currency": "text", "multicurrency": "flag"}),
+        Table("organization", {
+            "id": "text", "name": "text", "currency": "text", "multicurrency": "flag", "recurring_total": "text",
+        }),
         Table("currency_types", {
             "id": "text", "iso_code": "text", "conversion_rate": "rate", "is_corporate": "flag", "is_active": "flag",
         }),
@@ -84,16 +87,24 @@ class Kind:
 
 
 def account_row(item: Row, job: Job) -> Row:
-    """An account as its raw row."""
+    """An account as its raw row. One that is a person has an e-mail address of its own (Object reference, Account)."""
     fields, options = Fields(item), job.settings.values[CARD.slug]
     return row(
         fields, id=item["Id"], name=fields.text("Name"), website=fields.text("Website"),
-        billing_email=fields.text(options["billing_email_field"]), street=fields.text("BillingStreet"),
-        city=fields.text("BillingCity"), state=fields.text("BillingState"), postal_code=fields.text("BillingPostalCode"),
-        country=fields.text("BillingCountry"), owner_id=fields.text("OwnerId"), parent_id=fields.text("ParentId"),
-        currency=fields.text("CurrencyIsoCode"), customer_ids=fields.text(options["customer_ids_field"]), url=url(item, job),
-        modified_at=fields.timestamp("SystemModstamp"),
+        billing_email=fields.text(options["billing_email_field"]), person_email=fields.text("PersonEmail"),
+        street=fields.text("BillingStreet"), city=fields.text("BillingCity"), state=fields.text("BillingState"),
+        postal_code=fields.text("BillingPostalCode"), country=fields.text("BillingCountry"), owner_id=fields.text("OwnerId"),
+        parent_id=fields.text("ParentId"), currency=fields.text("CurrencyIsoCode"), customer_ids=fields.text(options["customer_ids_field"]),
+        merged_into=fields.text("MasterRecordId"), url=url(item, job), modified_at=fields.timestamp("SystemModstamp"),
     )
+
+
+def deleted_row(item: Row, kind: Kind) -> Row:
+    """The row that says that a record is gone, and of a merged account in which one it lives on: merging deletes the others
+    and writes the survivor's id into their MasterRecordId (SOAP API developer guide, merge(); Object reference, Account)."""
+    table, survivor = TABLES[kind.table], Fields(item).text("MasterRecordId")
+    known = {"merged_into": survivor} if survivor and "merged_into" in table.columns else {}
+    return deletion(table, item["Id"]) | known
 
 
 def contact_row(item: Row, job: Job) -> Row:
@@ -128,8 +139,9 @@ def opportunity_row(item: Row, job: Job) -> Row:
     fields, options, zone = Fields(item), job.settings.values[CARD.slug], job.settings.zone
     return row(
         fields, id=item["Id"], name=fields.text("Name"), account_id=fields.text("AccountId"), owner_id=fields.text("OwnerId"),
-        record_type=Fields(item.get("RecordType") or {}).text("Name"), stage_name=fields.text("StageName"),
-        amount=fields.number("Amount"), currency=fields.text("CurrencyIsoCode"), close_date=fields.date("CloseDate", zone),
+        record_type_id=fields.text("RecordTypeId"), record_type=Fields(item.get("RecordType") or {}).text("Name"),
+        stage_name=fields.text("StageName"), amount=fields.number("Amount"), currency=fields.text("CurrencyIsoCode"),
+        close_date=fields.date("CloseDate", zone),
         probability=percent(fields, "Probability"), is_won=fields.flag("IsWon"), is_closed=fields.flag("IsClosed"),
         deal_type=fields.text("Type"), payment_terms=fields.text(options["payment_terms_field"]),
         contract_start=fields.date(options["contract_start_field"], zone),
@@ -161,6 +173,12 @@ def stage_row(item: Row) -> Row:
         is_active=fields.flag("IsActive"), is_closed=fields.flag("IsClosed"), is_won=fields.flag("IsWon"),
         default_probability=percent(fields, "DefaultProbability"), sort_order=fields.integer("SortOrder"),
     )
+
+
+def record_type_row(item: Row) -> Row:
+    """A record type as its raw row: opportunities name theirs by id, since renaming one changes none of them."""
+    fields = Fields(item)
+    return row(fields, id=item["Id"], name=fields.text("Name"))
 
 
 def currency_row(item: Row) -> Row:
@@ -201,9 +219,10 @@ KINDS = (
         "email": "Email", "first_name": "FirstName", "last_name": "LastName", "active": "IsActive",
     }, user_row, frozenset({"SystemModstamp"})),
     Kind("Account", "accounts", {
-        "name": "Name", "website": "Website", "billing_email": "billing_email_field", "street": "BillingStreet",
-        "city": "BillingCity", "state": "BillingState", "postal_code": "BillingPostalCode", "country": "BillingCountry",
-        "owner_id": "OwnerId", "parent_id": "ParentId", "currency": "CurrencyIsoCode", "customer_ids": "customer_ids_field",
+        "name": "Name", "website": "Website", "billing_email": "billing_email_field", "person_email": "PersonEmail",
+        "street": "BillingStreet", "city": "BillingCity", "state": "BillingState", "postal_code": "BillingPostalCode",
+        "country": "BillingCountry", "owner_id": "OwnerId", "parent_id": "ParentId", "currency": "CurrencyIsoCode",
+        "customer_ids": "customer_ids_field",
     }, account_row, frozenset({"SystemModstamp", "IsDeleted", "Name"})),
     Kind("Contact", "contacts", {
         "account_id": "AccountId", "email": "Email", "first_name": "FirstName", "last_name": "LastName",
@@ -212,7 +231,7 @@ KINDS = (
         "name": "Name", "product_code": "ProductCode", "family": "Family", "active": "IsActive",
     }, product_row, frozenset({"SystemModstamp"})),
     Kind("Opportunity", "opportunities", {
-        "name": "Name", "account_id": "AccountId", "owner_id": "OwnerId", "record_type": RECORD_TYPE,
+        "name": "Name", "account_id": "AccountId", "owner_id": "OwnerId", "record_type_id": "RecordTypeId", "record_type": RECORD_TYPE,
         "stage_name": "StageName", "amount": "Amount", "currency": "CurrencyIsoCode", "close_date": "CloseDate",
         "probability": "Probability", "is_won": "IsWon", "is_closed": "IsClosed", "deal_type": "Type",
         "payment_terms": "payment_terms_field", "contract_start": "contract_start_field",

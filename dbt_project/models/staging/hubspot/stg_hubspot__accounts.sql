@@ -15,12 +15,12 @@ final as (
         zip as postal_code,
         country,
         {{ text_or_null('owner_id') }} as owner_id,
-        coalesce(survivors.company_id, {{ text_or_null('companies.parent_id') }}) as parent_id,
+        nullif(coalesce(survivors.account_id, {{ text_or_null('companies.parent_id') }}), companies.id) as parent_id,
         url,
         modified_at,
         _problem as problem
     from companies
-    left join {{ ref('stg_hubspot__merged_companies') }} as survivors on companies.parent_id = survivors.merged_id
+    left join {{ ref('stg_hubspot__account_merges') }} as survivors on companies.parent_id = survivors.merged_id
 )
 
 {{ canonical_select('accounts', 'final') }}

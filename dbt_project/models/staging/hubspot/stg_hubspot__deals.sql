@@ -16,14 +16,14 @@ companies as (
     from (
         select
             deal_id,
-            coalesce(survivors.company_id, associations.company_id) as company_id,
+            coalesce(survivors.account_id, associations.company_id) as company_id,
             -- The primary company is the deal's account; where nobody chose one, the first. A merged company's deals are
             -- its survivor's.
             row_number() over (
                 partition by deal_id order by case when is_primary then 0 else 1 end, {{ id_as_number('associations.company_id') }}
             ) as _rank
         from ({{ newest_snapshot(source('raw_hubspot', 'deal_companies'), 'deal_id') }}) as associations
-        left join {{ ref('stg_hubspot__merged_companies') }} as survivors on associations.company_id = survivors.merged_id
+        left join {{ ref('stg_hubspot__account_merges') }} as survivors on associations.company_id = survivors.merged_id
         where associations.company_id is not null
     ) as ranked
     where _rank = 1

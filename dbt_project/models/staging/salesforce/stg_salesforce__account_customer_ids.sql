@@ -1,1 +1,1 @@
-{{ stored_customer_ids('salesforce', newest(source('raw_salesforce', 'accounts'), ['id'])) }}
+{{ stored_customer_ids('salesforce', source('raw_salesforce', 'accounts')) }}

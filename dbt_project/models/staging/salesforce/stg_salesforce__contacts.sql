@@ -5,14 +5,15 @@ with contacts as (
 final as (
     select
         'salesforce' as source,
-        id as contact_id,
-        {{ text_or_null('account_id') }} as account_id,
+        contacts.id as contact_id,
+        coalesce(survivors.account_id, {{ text_or_null('contacts.account_id') }}) as account_id,
         email,
         first_name,
         last_name,
         null as url,
         _problem as problem
     from contacts
+    left join {{ ref('stg_salesforce__account_merges') }} as survivors on contacts.account_id = survivors.merged_id
 )
 
 {{ canonical_select('contacts', 'final') }}

@@ -6,6 +6,11 @@ stages as (
     {{ newest(source('raw_salesforce', 'opportunity_stages'), ['api_name'], []) }}
 ),
 
+-- By id: a record type that is renamed moves none of its opportunities.
+record_types as (
+    {{ newest(source('raw_salesforce', 'record_types'), ['id'], []) }}
+),
+
 quotes as (
     select * from {{ ref('stg_salesforce__quotes') }}
 ),
@@ -41,9 +46,9 @@ final as (
         'salesforce' as source,
         deals.id as deal_id,
         deals.name,
-        {{ text_or_null('deals.account_id') }} as account_id,
+        coalesce(survivors.account_id, {{ text_or_null('deals.account_id') }}) as account_id,
         {{ text_or_null('deals.owner_id') }} as owner_id,
-        {{ text_or_null('deals.record_type') }} as pipeline,
+        coalesce(record_types.name, {{ text_or_null('deals.record_type') }}) as pipeline,
         case
             when stages.api_name is not null then coalesce(stages.label, stages.api_name)
             -- Without any stage on record there is no list to check against.
@@ -67,7 +72,9 @@ final as (
         deals.modified_at,
         deals._problem as problem
     from with_currency as deals
+    left join record_types on deals.record_type_id = record_types.id
     left join stages on deals.stage_name = stages.api_name
+    left join {{ ref('stg_salesforce__account_merges') }} as survivors on deals.account_id = survivors.merged_id
     left join dated on deals.id = dated.deal_id
     left join quotes on deals.deal_currency = quotes.currency and quotes.start_date is null
 )

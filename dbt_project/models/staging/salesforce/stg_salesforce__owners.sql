@@ -8,7 +8,8 @@ final as (
         id as owner_id,
         email,
         first_name,
-        last_name,
+        -- Whoever left still owns old records: the name stays, and says so.
+        case when not active then trim(coalesce(last_name, '') || ' (deactivated)') else last_name end as last_name,
         null as url,
         _problem as problem
     from users

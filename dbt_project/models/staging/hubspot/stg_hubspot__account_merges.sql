@@ -24,10 +24,14 @@ paths as (
     select paths.merged_id, steps.company_id
     from paths
     inner join steps on paths.company_id = steps.merged_id
+),
+
+final as (
+    select 'hubspot' as source, paths.merged_id, min(companies.id) as account_id
+    from paths
+    inner join companies on paths.company_id = companies.id
+    where paths.merged_id not in (select id from companies)
+    group by 1, 2
 )
 
-select paths.merged_id, min(companies.id) as company_id
-from paths
-inner join companies on paths.company_id = companies.id
-where paths.merged_id not in (select id from companies)
-group by 1
+{{ canonical_select('account_merges', 'final') }}
