@@ -54,7 +54,9 @@ def doctor() -> None:
 
     loaded = chosen.settings
     findings, ways = check.examine(loaded, now), loaded.network.lines()
-    show_document({"problems": findings, "network": ways}, "\n".join([*ways, show.problems(findings)]))
+    if ways and not chosen.json:
+        print("\n".join(ways), file=sys.stderr)
+    show_document({"problems": findings, "network": ways}, show.problems(findings))
     raise typer.Exit(FAILED if findings else DONE)
 
 
