@@ -88,7 +88,7 @@ def test_single_steps_do_not_load_prefect(at, tmp_path_factory):
 def test_extract_and_build_print_one_document(tmp_path_factory):
     extracted, built = (json.loads(ran.out) for ran in commands_of_first_night(tmp_path_factory))
     assert [vendor["status"] for vendor in extracted["vendors"]] == ["complete", "complete"]
-    assert extracted["vendors"][0]["rows"]["companies"] == 60 and extracted["vendors"][0]["calls"]
+    assert extracted["vendors"][0]["rows"]["companies"] == 66 and extracted["vendors"][0]["calls"]
     assert built["as_of"] == "2026-06-30" and built["nodes"] > 100
 
 

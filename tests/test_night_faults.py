@@ -58,8 +58,8 @@ def test_an_extract_that_shrank_below_its_floor_blocks_the_night(at):
     assert [receipt.status for receipt in at.hear(night)] == ["complete", "complete"]
     told = at.write(night)
     (reason,) = told.plan.guard_blocks
-    assert reason.startswith("hubspot: companies fell from 59 to 30 records, below the floor of 80%")
-    with pytest.raises(BlockedPlan, match="companies fell from 59 to 30 records"):
+    assert reason.startswith("hubspot: companies fell from 65 to 33 records, below the floor of 80%")
+    with pytest.raises(BlockedPlan, match="companies fell from 65 to 33 records"):
         steps.apply_night(night, told.plan, at.crms)
     assert told.applied is None and at.writes() == []
     at.config = FAST + "[guard]\nfloor_share = 0.4\n"

@@ -79,14 +79,14 @@ def test_the_sign_in_rotates_its_refresh_token(books: tuple[World, str], client:
 @pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.qbo_object_name)
 def test_every_entity_is_listed_page_by_page_and_counted(client: QuickBooks, kind: Any) -> None:
     found = everything(kind, client)
-    assert len({one.Id for one in found}) == len(found) == kind.count(qb=client)
+    assert len({one.Id for one in found}) == len(found) == kind.count(qb=client) > 0
 
 
 def test_amounts_are_the_worlds(books: tuple[World, str], client: QuickBooks) -> None:
     world = books[0]
     balances = {one.Id: Decimal(one.Balance) for one in everything(Invoice, client, 50)}
     open_now = {key: world.open_amount(one, world.today) for key, one in world.invoices.items()
-                if not one.deleted and one.issued <= world.today}
+                if not (one.deleted or one.at_once) and one.issued <= world.today}
     assert {key: balances[key] for key in open_now} == open_now
 
 

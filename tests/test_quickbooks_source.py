@@ -150,9 +150,11 @@ def everything(job) -> dict[str, list[dict]]:
         of("Term", "terms"),
         of("Customer", "customers"),
         invoices(job),
+        of("SalesReceipt", "sales_receipts", lambda item: shapes.sales_receipt_rows(item, job)),
         of("CreditMemo", "credit_memos", lambda item: shapes.credit_memo_rows(item, job)),
         of("Payment", "payments", shapes.payment_rows),
         of("RefundReceipt", "refund_receipts", lambda item: [("refund_receipts", [shapes.refund_row(item)])]),
+        source.entries(job),
         source.deletions(job),
         source.aged_receivables(job),
     )
@@ -182,38 +184,50 @@ def test_a_first_load_takes_one_call_for_each_object_and_a_token(first_night, sh
     _, job, _ = first_night
     assert set(job.api.calls.values()) == {1}
     assert sorted(job.api.calls) == [
+        "Account",
         "AgedReceivables",
         "CompanyInfo",
         "CreditMemo",
         "Customer",
+        "Deposit",
         "ExchangeRate",
         "Invoice",
+        "JournalEntry",
         "Payment",
         "Preferences",
+        "Purchase",
         "RefundReceipt",
+        "SalesReceipt",
         "Term",
     ]
     assert [call["path"].rpartition("/")[2] for call in calls(shop[1], "quickbooks")][0] == "bearer"
-    assert len(calls(shop[1], "quickbooks")) == 11
+    assert len(calls(shop[1], "quickbooks")) == 16
 
 
 def test_every_record_lands_with_the_worlds_amounts(first_night):
     world, _, found = first_night
     assert {row["id"] for row in found["customers"]} == world.customers.keys()
     assert {row["id"]: row["total"] for row in found["invoices"]} == {
-        one.id: one.gross for one in world.invoices.values() if not one.deleted
+        one.id: one.gross for one in world.invoices.values() if not (one.deleted or one.at_once)
     }
     assert {row["id"]: row["balance"] for row in found["invoices"]} == {
-        one.id: world.open_amount(one) for one in world.invoices.values() if not one.deleted
+        one.id: world.open_amount(one) for one in world.invoices.values() if not (one.deleted or one.at_once)
     }
     assert {row["id"]: row["remaining_credit"] for row in found["credit_memos"]} == {
-        one.id: world.open_amount(one) for one in world.credit_notes.values() if not one.deleted
+        one.id: world.open_amount(one) for one in world.credit_notes.values() if not (one.deleted or one.journal)
     }
     assert {row["id"]: row["unapplied"] for row in found["payments"]} == {
-        one.id: one.unapplied for one in world.payments.values() if not one.deleted
+        one.id: one.unapplied for one in world.payments.values() if not (one.deleted or one.with_document)
     }
     assert {row["id"]: row["total"] for row in found["refund_receipts"]} == {
-        one.id: one.amount for one in world.refunds.values()
+        one.id: one.amount for one in world.refunds.values() if one.way == "receipt"
+    }
+    assert {row["id"]: row["total"] for row in found["sales_receipts"]} == {
+        one.id: one.gross for one in world.invoices.values() if one.at_once
+    }
+    assert {row["id"]: row["deposit"] for row in found["invoices"] if row["deposit"]} == {
+        part.doc_id: part.amount for payment in world.payments.values() if payment.with_document for part in payment.applications
+        if not world.record(part).at_once
     }
     assert {row["id"]: row["due_days"] for row in found["terms"]} == {one.id: one.days for one in world.terms.values()}
     assert [(row["home_currency"], row["multicurrency"], row["book_close_date"]) for row in found["preferences"]] == [
@@ -233,6 +247,8 @@ def test_lines_add_up_to_the_documents_net_with_discounts_negative_and_no_sub_to
     nets: dict[str, Decimal] = {}
     for row in found["invoice_lines"]:
         nets[row["invoice_id"]] = nets.get(row["invoice_id"], Decimal(0)) + row["amount"]
+    for row in found["sales_receipt_lines"]:
+        nets[row["sales_receipt_id"]] = nets.get(row["sales_receipt_id"], Decimal(0)) + row["amount"]
     assert nets == {one.id: one.net for one in world.invoices.values() if not one.deleted}
     discounts = [row["amount"] for row in found["invoice_lines"] if row["detail_type"] == "DiscountLineDetail"]
     assert discounts
@@ -250,16 +266,35 @@ def test_a_void_invoice_is_worth_nothing_and_its_note_says_so(first_night):
 
 def test_payments_say_what_they_were_applied_to(first_night):
     world, _, found = first_night
-    kinds = {"invoice": "Invoice", "credit_note": "CreditMemo"}
+    kinds = {"Invoice": "Invoice", "CreditNote": "CreditMemo", "Deposit": "Deposit", "check": "Check", "expense": "Expense"}
+
+    def kind_of(part):
+        record = world.record(part)
+        return "JournalEntry" if getattr(record, "journal", False) else kinds[getattr(record, "way", type(record).__name__)]
+
     expected = {
-        (p.id, a.doc_id, kinds[a.kind], a.amount)
+        (p.id, a.doc_id, kind_of(a), a.amount)
         for p in world.payments.values()
-        if not (p.deleted or p.voided)
+        if not (p.deleted or p.voided or p.with_document)
         for a in p.applications
     }
     got = {(row["payment_id"], row["txn_id"], row["txn_type"], row["amount"]) for row in found["payment_applications"]}
     assert got == expected
-    assert {"Invoice", "CreditMemo"} == {txn_type for _, _, txn_type, _ in got}
+    assert {"JournalEntry", *kinds.values()} == {txn_type for _, _, txn_type, _ in got}
+
+
+def test_only_what_stands_on_receivables_lands_of_deposits_purchases_and_journals(first_night):
+    world, _, found = first_night
+    paid_out = [one for one in world.refunds.values() if one.way != "receipt"]
+    journals = [one for one in world.credit_notes.values() if one.journal]
+    for table, owner, wanted in (
+        ("deposit_lines", "deposit_id", {one.id: (one.customer_id, one.amount) for one in world.deposits.values()}),
+        ("purchase_lines", "purchase_id", {one.id: (one.customer_id, one.amount) for one in paid_out}),
+        ("journal_entry_lines", "journal_entry_id", {one.id: (one.customer_id, one.gross) for one in journals}),
+    ):
+        assert {row[owner]: (row["customer_id"], row["amount"]) for row in found[table]} == wanted
+        assert {row["account_id"] for row in found[table]} == {row["id"] for row in found["accounts"]}
+    assert {row["posting"] for row in found["journal_entry_lines"]} == {"Credit"}
 
 
 def test_the_ageing_report_is_the_ledgers_own_control_total(first_night):
@@ -274,6 +309,8 @@ def test_the_ageing_report_is_the_ledgers_own_control_total(first_night):
     for one in world.payments.values():
         if not one.deleted and one.date <= DAY:
             expected[one.customer_id] = expected.get(one.customer_id, Decimal(0)) - one.unapplied * one.rate
+    for one in world.deposits.values():
+        expected[one.customer_id] = expected.get(one.customer_id, Decimal(0)) - world.open_amount(one, DAY) * one.rate
     shown = {row["customer_id"]: row["total"] for row in found["aged_receivables"]}
     whole = shown.pop(None)
     assert whole == sum(shown.values()) and whole > 0
@@ -298,7 +335,7 @@ def test_the_second_night_reads_only_what_changed(first_night, shop):
     assert 0 < len(found["invoices"]) < len(before["invoices"]) / 2
     assert 0 < len(found["customers"]) < len(before["customers"]) / 2
     assert second.api.calls["cdc"] == 1
-    assert second.api.calls.total() == 11
+    assert second.api.calls.total() == 16
     changed = [row for row in found["invoices"] if not row.get("_deleted")]
     assert min(row["modified_at"] for row in changed) >= datetime(2026, 6, 30, 21, 58, tzinfo=UTC)
 
@@ -459,7 +496,7 @@ def test_beyond_cdcs_limits_all_ids_are_compared(books, tmp_path, monkeypatch, s
     job = job_for(
         source,
         settings_at(books[1], tmp_path),
-        {"cdc": since.isoformat()},
+        {"cdc": since.isoformat(), "Invoice": since.isoformat()},
         known=lambda table: set(known.get(table, ())),
     )
     collect(source.company(job))
@@ -479,7 +516,7 @@ def test_a_list_that_shifts_while_it_is_compared_makes_no_false_deletion(books, 
     job = job_for(
         source,
         settings_at(books[1], tmp_path),
-        {"cdc": "2026-01-01T00:00:00+00:00"},
+        {"cdc": "2026-01-01T00:00:00+00:00", "Invoice": "2026-01-01T00:00:00+00:00"},
         known=lambda table: set(held) if table == "invoices" else set(),
     )
     real, hidden = job.api.get, set(sorted(held)[5:9])
@@ -881,7 +918,7 @@ def test_the_doctor_passes_or_says_what_is_wrong(books, tmp_path):
     fault(books[1], "403", "AgedReceivables", vendor="quickbooks")
     (problem,) = source.check(job_for(source, settings).api, settings)
     assert "AgedReceivables answered 403" in problem
-    assert "check QUICKBOOKS_REALM_ID and the app's accounting scope" in problem
+    assert "with the accounting scope, and check QUICKBOOKS_REALM_ID" in problem
 
 
 def test_an_unknown_realm_is_an_error_with_its_remedy(books, tmp_path):

@@ -141,9 +141,9 @@ def test_nothing_can_be_written_and_journals_are_of_another_tier(books: Books) -
 
 def test_pages_follow_one_another_without_gap(books: Books) -> None:
     whole = list(books.all("Invoices", order="UpdatedDateUTC ASC"))
-    pages = [books.get("Invoices", page=n, pageSize=40, order="UpdatedDateUTC ASC") for n in (1, 2, 3, 4)]
+    pages = [books.get("Invoices", page=n, pageSize=45, order="UpdatedDateUTC ASC") for n in (1, 2, 3, 4)]
     assert [row["InvoiceID"] for page in pages for row in page["Invoices"]] == whole
-    assert pages[0]["pagination"] == {"page": 1, "pageSize": 40, "pageCount": 3, "itemCount": len(whole)}
+    assert pages[0]["pagination"] == {"page": 1, "pageSize": 45, "pageCount": 3, "itemCount": len(whole)}
     assert len(books.get("Invoices", page=1)["Invoices"]) == 100 and pages[3]["Invoices"] == []
     for params in ({"page": 0}, {"page": "one"}, {"page": 1, "pageSize": 1001}, {"page": 1, "pageSize": "-5"}, {"summaryOnly": "yes"}):
         refused = books.call("Invoices", **params)
@@ -320,6 +320,7 @@ def test_what_contacts_owe_is_the_books_less_their_credits(books: Books, world: 
                     if i.customer_id in family and not (i.deleted or i.voided) and i.issued <= world.today), ZERO)  # fmt: skip
         credit = sum((world.open_amount(n) for n in world.credit_notes.values() if n.customer_id in family), ZERO)
         credit += sum((p.unapplied for p in world.payments.values() if p.customer_id in family and not p.deleted), ZERO)
+        credit += sum((world.open_amount(d) for d in world.deposits.values() if d.customer_id in family), ZERO)
         cells = contacts[record_id("customer", one.id)].get("Balances", {}).get("AccountsReceivable", {"Outstanding": ZERO})
         assert cells["Outstanding"] == owed - credit
 
@@ -337,34 +338,73 @@ def _received(books: Books) -> Decimal:
 
 
 def test_money_is_payments_overpayments_and_prepayments(books: Books, world: World) -> None:
-    expected = sum((p.amount / quoted(p.rate) for p in world.payments.values() if not (p.deleted or p.voided)), ZERO)
+    money_in = [*(p for p in world.payments.values() if not (p.deleted or p.voided)), *world.deposits.values()]
+    expected = sum((one.amount / quoted(one.rate) for one in money_in), ZERO)
     assert _received(books).quantize(Decimal("0.01")) == expected.quantize(Decimal("0.01"))
     unspent = [row for row in books.all("Overpayments").values() if row["RemainingCredit"] and row["Type"] == "RECEIVE-OVERPAYMENT"]
-    assert [(row["Total"], row["RemainingCredit"], row["Status"]) for row in unspent] == [(400, 400, "AUTHORISED")]
+    assert {(row["Total"], row["RemainingCredit"], row["Status"]) for row in unspent} == {(150, 50, "AUTHORISED"), (400, 400, "AUTHORISED")}
     allocated = [*books.all("Overpayments").values(), *books.all("Prepayments").values()]
     assert any(row["Allocations"] for row in allocated)
     for row in allocated:
-        spent = sum((a["Amount"] for a in row["Allocations"] if not a["IsDeleted"]), ZERO)
+        spent = sum((part["Amount"] for part in (*_standing(row), *row["Payments"])), ZERO)
         assert row["Total"] == spent + row["RemainingCredit"]
     for payment in books.all("Payments").values():
-        assert payment["Invoice"]["InvoiceID"] and payment["Invoice"]["Type"] in ("ACCREC", "ACCPAY", "ACCRECCREDIT")
+        if "Invoice" in payment:
+            assert payment["Invoice"]["InvoiceID"] and payment["Invoice"]["Type"] in ("ACCREC", "ACCPAY", "ACCRECCREDIT")
+
+
+def _standing(credit: dict[str, Any]) -> list[dict[str, Any]]:
+    return [allocation for allocation in credit["Allocations"] if not allocation["IsDeleted"]]
 
 
 def test_credit_notes_are_spent_by_allocations_and_refunds_are_paid_out(books: Books, world: World) -> None:
     notes = books.all("CreditNotes", where='Type=="ACCRECCREDIT"')
     for note in world.credit_notes.values():
         row = notes[record_id("credit_note", note.id)]
-        spent = sum((a["Amount"] for a in row["Allocations"] if not a["IsDeleted"]), ZERO)
+        spent = sum((part["Amount"] for part in (*_standing(row), *row["Payments"])), ZERO)
         assert row["Total"] == note.gross == spent + row["RemainingCredit"]
         assert row["Status"] == ("AUTHORISED" if row["RemainingCredit"] else "PAID")
     assert any(row["Allocations"] for row in notes.values())
     payments = books.all("Payments")
-    for refund in world.refunds.values():
+    receipts = [refund for refund in world.refunds.values() if refund.way == "receipt"]
+    for refund in receipts:
         row = payments[record_id("refund", refund.id)]
         note = notes[row["Invoice"]["InvoiceID"]]
         assert (row["PaymentType"], row["Amount"], row["Invoice"]["Type"]) == ("ARCREDITPAYMENT", refund.amount, "ACCRECCREDIT")
         assert (note["Total"], note["RemainingCredit"], note["Status"]) == (refund.amount, 0, "PAID")
-    assert len(notes) == len(world.credit_notes) + len(world.refunds)
+    assert len(notes) == len(world.credit_notes) + len(receipts)
+
+
+def test_what_gives_a_credit_back_is_a_payment_of_the_credit(books: Books, world: World) -> None:
+    """Shapes: PaymentType and the Overpayment and Prepayment of a Payment in the OpenAPI file; the credit note's as recorded."""
+    payments, found = books.all("Payments"), {}
+    lists = {"Overpayment": books.all("Overpayments"), "Prepayment": books.all("Prepayments"), "Invoice": books.all("CreditNotes")}
+    for refund in world.refunds.values():
+        if refund.way == "receipt":
+            continue
+        row = payments[record_id("refund", refund.id)]
+        key = next(name for name in lists if name in row)
+        id_field = f"{key}ID"
+        credit = lists[key][row[key][id_field]]
+        assert [(one["PaymentID"], one["Amount"]) for one in credit["Payments"]] == [(row["PaymentID"], refund.amount)]
+        found[row["PaymentType"]] = (row["Amount"], credit["Total"], credit["RemainingCredit"])
+    assert found == {"AROVERPAYMENTPAYMENT": (100, 150, 50), "ARCREDITPAYMENT": (80, 80, 0), "ARPREPAYMENTPAYMENT": (300, 300, 0)}
+
+
+def test_what_xero_has_no_record_for_is_what_its_users_enter(books: Books, world: World) -> None:
+    invoices, notes = books.all("Invoices"), books.all("CreditNotes")
+    with_document = [payment for payment in world.payments.values() if payment.with_document]
+    at_once = {invoice.id for invoice in world.invoices.values() if invoice.at_once}
+    assert {part.doc_id for payment in with_document for part in payment.applications} > at_once
+    for payment in with_document:
+        (part,) = payment.applications
+        row = invoices[record_id("invoice", part.doc_id)]
+        assert row["Payments"][0]["Amount"] == payment.amount and row["Payments"][0]["Date"] == row["Date"]
+    for received in world.deposits.values():
+        row = books.all("Prepayments")[record_id("prepayment", received.id)]
+        assert (row["Total"], row["RemainingCredit"]) == (received.amount, world.open_amount(received))
+    written_off = {note.gross: notes[record_id("journal", note.id)] for note in world.credit_notes.values() if note.journal}
+    assert {amount: row["Allocations"][0]["Amount"] for amount, row in written_off.items()} == {30: 30, 60: 60}
 
 
 def test_there_is_noise(books: Books) -> None:

@@ -31,7 +31,7 @@ app = typer.Typer()
 @app.command()
 def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = configuration.SANDBOX_PORT,
-    accounts: Annotated[int, typer.Option(help="How many accounts the invented company has.", min=1)] = 60,
+    accounts: Annotated[int, typer.Option(help="How many accounts the invented company has.", min=1)] = 66,
     seed: Annotated[int, typer.Option(help="The same seed gives the same company.")] = 7,
     records: Annotated[Path | None, typer.Option(help="Serve DIR/<vendor>/<object>.jsonl instead of the invented company.")] = None,
     latency_ms: Annotated[int, typer.Option(help="Delay each answer by this.", min=0)] = 0,

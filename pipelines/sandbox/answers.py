@@ -13,12 +13,15 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
-from pipelines.sandbox.answers_deals import reconcile_deals
+from pipelines.sandbox.answers_deals import is_journal, reconcile_deals
 from pipelines.sandbox.answers_matching import Match, accounts_in_review, match_customers, root_of
 from pipelines.sandbox.entities import (
+    CREDITS,
     TOLERANCE,
     ZERO,
+    Application,
     CreditNote,
+    Deposit,
     Invoice,
     Payment,
     Refund,
@@ -68,6 +71,7 @@ class Books:
     invoices: list[Invoice] = field(default_factory=list)
     credits: list[CreditNote] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
+    deposits: list[Deposit] = field(default_factory=list)
     refunds: list[Refund] = field(default_factory=list)
 
 
@@ -79,11 +83,14 @@ def _sort_documents(world: World, matches: dict[str, Match], books: dict[str, Bo
         if not invoice.deleted and invoice.issued <= world.today:
             of(invoice.customer_id).invoices.append(invoice)
     for note in world.credit_notes.values():
-        if not (note.deleted or note.voided) and note.issued <= world.today:
+        if not (note.deleted or note.voided or is_journal(world, note)) and note.issued <= world.today:
             of(note.customer_id).credits.append(note)
     for payment in world.payments.values():
         if not (payment.deleted or payment.voided) and payment.date <= world.today:
             of(payment.customer_id).payments.append(payment)
+    for received in world.deposits.values():
+        if not received.deleted and received.date <= world.today:
+            of(received.customer_id).deposits.append(received)
     for refund in world.refunds.values():
         if refund.date <= world.today:
             of(refund.customer_id).refunds.append(refund)
@@ -105,8 +112,8 @@ def _standing(world: World, invoice: Invoice) -> Standing:
     left, settled = invoice.gross, invoice.issued if invoice.gross <= TOLERANCE else None
     paid, paid_on = ZERO, None
     parts = [
-        (max(p.date, invoice.issued), a.amount, all(other.kind != "credit_note" for other in p.applications))
-        for p, a in world.applied.get(invoice.id, ()) if not (p.deleted or p.voided)
+        (max(p.date, invoice.issued), amount, not isinstance(fund, CreditNote))
+        for p, a in world.applied.get(invoice.id, ()) if not (p.deleted or p.voided) for fund, amount in _funds(world, p, a)
     ]  # fmt: skip
     for day, amount, is_money in sorted(part for part in parts if part[0] <= world.today):
         left -= amount
@@ -117,6 +124,24 @@ def _standing(world: World, invoice: Invoice) -> Standing:
     if settled is not None and paid_on is not None:
         paid_on = min(paid_on, settled)
     return Standing(invoice, world.due_date(invoice), left, settled, paid, paid_on)
+
+
+def _funds(world: World, payment: Payment, part: Application) -> list[tuple[Payment | CreditNote | Deposit, Decimal]]:
+    """What pays an application, and how much of it: the credits that the payment spends, in their order, and then its own money."""
+    funds = [*((world.record(one), one.amount) for one in payment.applications if one.kind in CREDITS), (payment, payment.amount)]
+    for one in payment.applications:
+        if one.kind in CREDITS:
+            continue
+        found, left, rest = [], one.amount, []
+        for fund, there in funds:
+            taken = min(left, there)
+            found += [(fund, taken)] if taken else []
+            rest += [(fund, there - taken)] if there > taken else []
+            left -= taken
+        if one is part:
+            return found
+        funds = rest
+    return []
 
 
 def _unapplied(world: World, payment: Payment) -> Decimal:
@@ -139,12 +164,14 @@ def account_facts(world: World, books: Books) -> dict[str, object]:
     notes = [(_base(world.open_amount(n, today), n.rate), n) for n in books.credits]
     credit = sum((left for left, _ in notes), ZERO)
     credit += sum((_base(_unapplied(world, p), p.rate) for p in books.payments), ZERO)
+    credit += sum((_base(world.open_amount(d, today), d.rate) for d in books.deposits), ZERO)
     overdue = max(ZERO, sum((_base(s.open, s.invoice.rate) for s in late), ZERO) - credit)
     days = (today - min(s.due for s in late)).days if overdue > ZERO else 0
     net = sum((_base(i.invoice.gross, i.invoice.rate) - _base(i.invoice.tax, i.invoice.rate) for i in standing), ZERO)
     net -= sum((_base(n.gross, n.rate) - _base(n.tax, n.rate) for n in books.credits), ZERO)
-    net -= sum((_base(r.amount, r.rate) - _base(r.tax, r.rate) for r in books.refunds), ZERO)
-    collected = sum((_base(p.amount, p.rate) for p in books.payments), ZERO)
+    # What only pays out a credit takes nothing back of what was invoiced.
+    net -= sum((_base(r.amount, r.rate) - _base(r.tax, r.rate) for r in books.refunds if r.way == "receipt"), ZERO)
+    collected = sum((_base(money_in.amount, money_in.rate) for money_in in (*books.payments, *books.deposits)), ZERO)
     collected -= sum((_base(r.amount, r.rate) for r in books.refunds), ZERO)
     return {
         "financial_status": _financial_status(standing, overdue, days, today),
@@ -204,7 +231,7 @@ def _newest(books: Books, standing: list[Standing], today: date) -> dict[str, ob
     """The last-invoice and last-payment fields."""
     issued = max(standing, key=lambda s: (s.invoice.issued, s.open > TOLERANCE, *_place(s.invoice)), default=None)
     newest = issued.invoice if issued else max(books.invoices, key=lambda i: (i.issued, *_place(i)), default=None)
-    paid_on = max((p.date for p in books.payments if p.amount > ZERO), default=None)
+    paid_on = max((money_in.date for money_in in (*books.payments, *books.deposits) if money_in.amount > ZERO), default=None)
     status = _invoice_status(issued, today) if issued else "Voided" if newest else None
     return {
         "last_invoice_date": newest.issued.isoformat() if newest else None,
@@ -232,18 +259,20 @@ def _invoice_status(standing: Standing, today: date) -> str:
 
 def realised_fx(world: World) -> list[dict[str, str]]:
     """Per invoice in a foreign currency, kind of settlement and day: what was settled in the invoice's currency, and what the
-    change of rates since the invoice made of it in base, sorted. A payment of nothing spends a credit note, at the note's rate."""
+    change of rates since the invoice made of it in base, sorted. A credit note or a deposit that is spent has a rate of its own, a
+    journal entry the invoice's."""
     settled: dict[tuple[str, str, str], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for payment in world.payments.values():
         if payment.deleted or payment.voided or payment.date > world.today or payment.currency == world.base_currency:
             continue
-        note = next((world.credit_notes[a.doc_id] for a in payment.applications if a.kind == "credit_note"), None)
-        fund, kind = (payment, "payment") if note is None else (note, "credit_note")
         for part in payment.applications:
-            if part.kind == "invoice" and (invoice := world.invoices[part.doc_id]).issued <= world.today:
-                cell = settled[invoice.id, kind, part.date.isoformat()]
-                cell[0] += part.amount
-                cell[1] += _base(part.amount, fund.rate) - _base(part.amount, invoice.rate)
+            if part.kind != "invoice" or (invoice := world.invoices[part.doc_id]).issued > world.today:
+                continue
+            for fund, amount in _funds(world, payment, part):
+                if not is_journal(world, fund):
+                    cell = settled[invoice.id, "credit_note" if isinstance(fund, CreditNote) else "payment", part.date.isoformat()]
+                    cell[0] += amount
+                    cell[1] += _base(amount, fund.rate) - _base(amount, invoice.rate)
     return [
         {"invoice_id": key[0], "applied_type": key[1], "applied_date": key[2], "amount": money(amount), "gain": money(gain)}
         for key, (amount, gain) in sorted(settled.items())
@@ -264,6 +293,7 @@ def exceptions(world: World, matches: dict[str, Match]) -> list[dict[str, str]]:
     for invoice in world.invoices.values():
         if not (invoice.deleted or invoice.voided):
             numbers[root_of(world, world.customers[invoice.customer_id]).id, invoice.number].append(invoice.id)
+    found += [("not_read", note.id) for note in world.credit_notes.values() if is_journal(world, note)]
     found += [("repeated_invoice_number", i) for ids in numbers.values() if len(ids) > 1 for i in ids]
     return [{"kind": kind, "record_id": record_id} for kind, record_id in sorted(found)]
 

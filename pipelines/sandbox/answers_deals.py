@@ -109,7 +109,7 @@ def _linked_credits(
     world: World, links: dict[str, str], bridges: dict[str, Bridge]
 ) -> Iterable[tuple[CreditNote, str]]:
     for note in world.credit_notes.values():
-        if note.voided or note.deleted or note.issued > world.today:
+        if note.voided or note.deleted or note.issued > world.today or is_journal(world, note):
             continue
         if note.deal_ref in bridges:
             yield note, note.deal_ref
@@ -122,6 +122,11 @@ def _linked_credits(
         }
         for deal_id in sorted(spent_on)[:1]:
             yield note, deal_id
+
+
+def is_journal(world: World, record: object) -> bool:
+    """Whether it is a journal entry in the ledger that has it; in one without them it is the credit note that it was made as."""
+    return isinstance(record, CreditNote) and record.journal and world.has_journals(record.customer_id)
 
 
 def _near(difference: Decimal, tolerance: Decimal) -> bool:

@@ -206,7 +206,7 @@ def _net(lines: list[DocLine], voided: bool) -> Decimal:
 class Invoice:
     """An invoice. `deal_ref` is the CRM's deal id where somebody wrote it on the document.
 
-    `status` is draft or pending_approval until somebody approves it, then issued.
+    `status` is draft or pending_approval until somebody approves it, then issued. A sale `at_once` is paid in full as it is made.
     """
 
     id: str
@@ -219,6 +219,7 @@ class Invoice:
     lines: list[DocLine]
     tax: Decimal
     status: str = "issued"
+    at_once: bool = False
     voided: bool = False
     deleted: bool = False
     sent: bool = True
@@ -242,7 +243,8 @@ class Invoice:
 
 @dataclass(slots=True)
 class CreditNote:
-    """A credit note; its amounts are positive and reduce what the customer owes."""
+    """A credit note; its amounts are positive and reduce what the customer owes. A `journal` is a journal entry instead, in a
+    ledger that lets people post one on receivables: no document."""
 
     id: str
     number: str
@@ -252,6 +254,7 @@ class CreditNote:
     rate: Decimal
     lines: list[DocLine]
     tax: Decimal
+    journal: bool = False
     voided: bool = False
     deleted: bool = False
     sent: bool = True
@@ -273,9 +276,14 @@ class CreditNote:
         return ZERO if self.voided else self.net + self.tax
 
 
+# What a payment spends besides its own money; the rest of its applications is what it is spent on.
+CREDITS = ("credit_note", "deposit")
+
+
 @dataclass(slots=True)
 class Application:
-    """Part of a payment spent on an `invoice`, or a `credit_note` spent through a payment, on the payment's date."""
+    """Part of a payment spent on an `invoice` or a `refund`, or a `credit_note` or `deposit` spent through a payment; on the
+    payment's date, but for a refund of the payment itself, which is later."""
 
     kind: str
     doc_id: str
@@ -285,7 +293,8 @@ class Application:
 
 @dataclass(slots=True)
 class Payment:
-    """Money received, or (amount zero) a credit note applied to an invoice."""
+    """Money received, or (amount zero) a credit note or deposit applied to an invoice or paid back. Money that came
+    `with_document` was taken down on the invoice or the sale itself."""
 
     id: str
     customer_id: str
@@ -294,6 +303,7 @@ class Payment:
     rate: Decimal
     amount: Decimal
     applications: list[Application]
+    with_document: bool = False
     deleted: bool = False
     voided: bool = False
     created: datetime = DAWN
@@ -302,16 +312,41 @@ class Payment:
 
     @property
     def unapplied(self) -> Decimal:
-        """What is left of the payment: amount plus credit notes spent through it minus what invoices took."""
+        """What is left of the payment: amount plus credits spent through it minus what invoices and refunds took."""
+        return self.unapplied_on(date.max)
+
+    def unapplied_on(self, day: date) -> Decimal:
+        """What was left of it at the end of `day`."""
         if self.voided:
             return ZERO
-        signed = (a.amount if a.kind == "credit_note" else a.amount.copy_negate() for a in self.applications)
-        return self.amount + sum(signed, ZERO)
+        parts = (part for part in self.applications if part.date <= day)
+        return self.amount + sum((a.amount if a.kind in CREDITS else a.amount.copy_negate() for a in parts), ZERO)
+
+
+@dataclass(slots=True)
+class Deposit:
+    """Money that the bank received and that was put to a customer's account there: no payment, but spent through one."""
+
+    id: str
+    customer_id: str
+    date: date
+    currency: str
+    rate: Decimal
+    amount: Decimal
+    deleted: bool = False
+    created: datetime = DAWN
+    modified: datetime = DAWN
+    version: int = 0
+
+    @property
+    def gross(self) -> Decimal:
+        """All of it can be spent."""
+        return self.amount
 
 
 @dataclass(slots=True)
 class Refund:
-    """A refund receipt: a credit that was paid out at once. `amount` includes `tax`."""
+    """Money given back, `amount` with `tax`: a receipt is a credit paid out at once, a check or expense pays out one that was there."""
 
     id: str
     number: str
@@ -322,6 +357,7 @@ class Refund:
     amount: Decimal
     tax: Decimal
     sku: str | None = None
+    way: str = "receipt"
     created: datetime = DAWN
     modified: datetime = DAWN
     version: int = 0

@@ -95,7 +95,7 @@ def quote_monthly(world: World, currency: str, lowest: Decimal) -> None:
 
 
 def grow(world: World, accounts: int) -> None:
-    """Add regular accounts until there are `accounts`; every twelfth is a planted deal situation once more."""
+    """Add regular accounts until there are `accounts`; every twelfth is a planted situation once more."""
     from pipelines.sandbox.scenarios import REPEATABLE  # here, because scenarios are built from parts of this module
 
     index = 0

@@ -3,36 +3,39 @@ customer's. The sandbox has one company and many dialects, so ids are put into t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.sandbox.entities import Customer
 from pipelines.sandbox.world import World
 
-RecordId = Callable[[str, str], str]  # (kind, id in the world) -> the vendor's id of that record
+
+class Dialect(Protocol):
+    """What a vendor's sandbox says of itself; a ledger has drafts or journal entries on receivables where it says so."""
+
+    @staticmethod
+    def record_id(kind: str, world_id: str) -> str: ...
 
 
 @dataclass(frozen=True)
 class References:
     """The ids that are written into other systems: those of `crm`, and those of the ledger that has the customer.
 
-    `ids` has a vendor's RecordId by slug. With several `ledgers` every customer is in one of them, see `Share`; `drafting`
-    are those that keep drafts of invoices.
+    `vendors` by slug. With several `ledgers` every customer is in one of them, see `Share`.
     """
 
     world: World
-    ids: Mapping[str, RecordId]
+    vendors: Mapping[str, Dialect]
     crm: str
     ledgers: Sequence[str]
-    drafting: frozenset[str] = frozenset()
 
     def __call__(self, kind: str, record_id: str) -> str:
         """The id of an account or deal; of a customer "<ledger>:<id>"."""
         if kind != "customer":
-            return self.ids[self.crm](kind, record_id)
+            return self.vendors[self.crm].record_id(kind, record_id)
         ledger = self.ledger_of(record_id)
-        return f"{ledger}:{self.ids[ledger]('customer', record_id)}"
+        return f"{ledger}:{self.vendors[ledger].record_id('customer', record_id)}"
 
     def ledger_of(self, customer_id: str) -> str:
         """The ledger that has the customer."""
@@ -40,14 +43,20 @@ class References:
 
     def has_drafts(self, customer_id: str) -> bool:
         """Whether the customer's ledger keeps drafts."""
-        return self.ledger_of(customer_id) in self.drafting
+        return getattr(self.vendors[self.ledger_of(customer_id)], "has_drafts", False)
+
+    def has_journals(self, customer_id: str) -> bool:
+        """Whether people post journal entries on receivables in the customer's ledger."""
+        return getattr(self.vendors[self.ledger_of(customer_id)], "has_journals", False)
 
     def answers(self) -> dict[str, Any]:
         """The world's answer key in the ids of the CRM and of the (first) ledger."""
-        key, crm, ledger = self.world.answers(), self.ids[self.crm], self.ids[self.ledgers[0]]
-        kinds = {"account": crm, "deal": crm, "customer": ledger, "invoice": ledger}
+        key, crm, ledger = self.world.answers(), self.vendors[self.crm].record_id, self.vendors[self.ledgers[0]].record_id
+        kinds = {"account": crm, "deal": crm, "customer": ledger, "invoice": ledger, "journal": ledger}
 
         def of(kind: str, record_id: str | None) -> str | None:
+            if kind == "invoice" and self.world.invoices[record_id].at_once:
+                return ledger("receipt", record_id)
             return None if record_id is None else kinds[kind](kind, record_id)
 
         return {
@@ -66,7 +75,8 @@ def _kind_of(exception: str) -> str:
     """What an exception is about."""
     if exception.startswith(("account_", "deal_")):
         return exception.partition("_")[0]
-    return {"header_differs_from_lines": "deal", "repeated_invoice_number": "invoice"}.get(exception, "customer")
+    kinds = {"header_differs_from_lines": "deal", "repeated_invoice_number": "invoice", "not_read": "journal"}
+    return kinds.get(exception, "customer")
 
 
 def share_of(world: World, customer_id: str, count: int) -> int:
@@ -83,7 +93,7 @@ class Share:
     """The world as one of several ledgers knows it: its own customers and what was done with them. All else is the
     world's, and grows with it."""
 
-    _OWN = ("customers", "invoices", "drafts", "credit_notes", "payments", "refunds")
+    _OWN = ("customers", "invoices", "drafts", "credit_notes", "payments", "deposits", "refunds")
 
     def __init__(self, world: World, position: int, count: int):
         self._world, self._position, self._count = world, position, count

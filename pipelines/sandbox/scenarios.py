@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines.sandbox import scenarios_accounts as accounts
 from pipelines.sandbox import scenarios_deals as deals
 from pipelines.sandbox import scenarios_groups as groups
+from pipelines.sandbox import scenarios_receipts as receipts
 from pipelines.sandbox.growth import quote_monthly
 from pipelines.sandbox.scenarios_parts import D
 
@@ -95,9 +96,17 @@ SCENARIOS = (
     Scenario("inactive_customer", "An inactive customer still owes", accounts.inactive_customer),
     Scenario("several_causes", "A difference that several causes make is split into each one's part", deals.several_causes),
     Scenario("several_causes_in_euro", "What the rate did and what the discount did are told apart", deals.several_causes_in_euro),
+    Scenario("sold_at_once", "A sale paid at once is invoiced and collected", receipts.sold_at_once),
+    Scenario("sold_at_once_and_refunded", "Sold at once and refunded leaves nothing", receipts.sold_at_once_and_refunded),
+    Scenario("paid_by_deposit", "A bank deposit pays an invoice, and is credit until it does", receipts.paid_by_deposit),
+    Scenario("written_off_by_journal", "A journal entry settles an invoice and is no money", receipts.written_off_by_journal),
+    Scenario("refunded_by_check", "A credit given back is no longer collected, and the sale stays", receipts.refunded_by_check),
+    Scenario("deposit_on_the_invoice", "A deposit taken on the invoice itself is collected", receipts.deposit_on_the_invoice),
 )
 
-_REPEATED = ("tax_and_duplicate", "credit_notes", "discounted", "price_and_quantity", "scheduled", "short_and_over", "rounding")
+_RECEIPTS = ("sold_at_once", "sold_at_once_and_refunded", "paid_by_deposit", "written_off_by_journal", "refunded_by_check",
+             "deposit_on_the_invoice")  # fmt: skip
+_REPEATED = ("tax_and_duplicate", "credit_notes", "discounted", "price_and_quantity", "scheduled", "short_and_over", "rounding", *_RECEIPTS)
 REPEATABLE = tuple(scenario for scenario in SCENARIOS if scenario.name in _REPEATED)
 
 HERE = (

@@ -55,7 +55,8 @@ class Sandbox(Protocol):
     `kind` is the name of the limit, otherwise that of the fault. `remove` deletes a record, by default the first one,
     as a person would in the middle of a run. A handler finds the injected fault of its
     call, if any, in `request.scope["fault"]`, and the calls left by limit in `request.scope["left"]`.
-    A ledger that keeps drafts of invoices says so with `has_drafts = True`.
+    A ledger that keeps drafts of invoices says so with `has_drafts = True`, one in which people post journal entries on
+    receivables with `has_journals = True`.
     """
 
     limits: Sequence[tuple[str, int, int, Callable[[str], bool]]]
@@ -138,10 +139,8 @@ class Running:
         self.clock = Clock(self.world.today, self.monotonic)
         self.references = None
         if self.crms and self.ledgers:
-            ids = {slug: self.vendors[slug].record_id for slug in (self.crms[0], *self.ledgers)}
-            drafting = frozenset(slug for slug in self.ledgers if getattr(self.vendors[slug], "has_drafts", False))
-            self.references = References(self.world, ids, self.crms[0], self.ledgers, drafting)
-            self.world.refer, self.world.has_drafts = self.references, self.references.has_drafts
+            self.references = refer = References(self.world, self.vendors, self.crms[0], self.ledgers)
+            self.world.refer, self.world.has_drafts, self.world.has_journals = refer, refer.has_drafts, refer.has_journals
         self.faults, self.calls = Faults(), deque(maxlen=MAX_LOGGED_CALLS)
         self.sandboxes = {slug: self._make(slug, make) for slug, make in self.vendors.items()}
         self.routers = {slug: Router(box.routes(), default=_nothing_here) for slug, box in self.sandboxes.items()}
@@ -270,7 +269,7 @@ class Call:
         if fault.kind.isdigit() or fault.kind == "expired_token":
             status = 401 if fault.kind == "expired_token" else int(fault.kind)
             limit = next((name for name, _, _, covers in box.limits if covers(self.path)), fault.kind)
-            await box.error(status, limit if status == 429 else fault.kind)(self.scope, self.receive, self.send)
+            await box.error(status, fault.message or (limit if status == 429 else fault.kind))(self.scope, self.receive, self.send)
         elif fault.kind == "reset":
             await self._cut()
         elif fault.kind in ("reset_after", "timeout", "duplicate_page"):
@@ -456,7 +455,7 @@ def serve(
     port: int = 0,
     *,
     seed: int = 7,
-    accounts: int = 60,
+    accounts: int = 66,
     records: Path | None = None,
     latency_ms: int = 0,
     rate_limits: bool = True,

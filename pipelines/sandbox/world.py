@@ -19,6 +19,7 @@ from pipelines.sandbox.entities import (
     Customer,
     Deal,
     DealLine,
+    Deposit,
     DocLine,
     Invoice,
     Owner,
@@ -32,8 +33,8 @@ from pipelines.sandbox.entities import (
 )
 
 __all__ = [
-    "CENT", "ZERO", "Account", "Application", "Contact", "CreditNote", "Customer", "Deal", "DealLine", "DocLine",
-    "Invoice", "Owner", "Payment", "Rate", "Refund", "Sold", "Stage", "Term", "World", "make_world",
+    "CENT", "ZERO", "Account", "Application", "Contact", "CreditNote", "Customer", "Deal", "DealLine", "Deposit",
+    "DocLine", "Invoice", "Owner", "Payment", "Rate", "Refund", "Sold", "Stage", "Term", "World", "make_world",
 ]  # fmt: skip
 
 # First ids of each number space: the CRM numbers every kind apart, the ledger numbers names and transactions apart.
@@ -75,6 +76,7 @@ class World:
     drafts: dict[str, Invoice] = field(default_factory=dict)  # until they are approved, then they are invoices
     credit_notes: dict[str, CreditNote] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
+    deposits: dict[str, Deposit] = field(default_factory=dict)
     refunds: dict[str, Refund] = field(default_factory=dict)
     rates: list[Rate] = field(default_factory=list)
     expected: list[Expectation] = field(default_factory=list)
@@ -86,6 +88,8 @@ class World:
     currency: str | None = None  # of new customers and deals that name none; None: the base currency
     # Whether the ledger that keeps a customer, by its id, can hold drafts. Where it cannot, they exist on nobody's screen.
     has_drafts: Callable[[str], bool] = field(default=lambda customer_id: True, compare=False)
+    # Whether it lets people post journal entries on receivables. Where it does not, a credit note is what they make.
+    has_journals: Callable[[str], bool] = field(default=lambda customer_id: True, compare=False)
     # (kind, id) -> the id as another system of the company writes it; see `references`.
     refer: Callable[[str, str], str] = field(default=lambda kind, record_id: record_id, compare=False)
     _next: dict[str, int] = field(default_factory=lambda: dict(FIRST_IDS))
@@ -237,7 +241,7 @@ class World:
         """An invoice due by the customer's terms; pass `due` (a date or None), `tax`, `deal_ref`, ... to differ."""
         invoice = self._invoice(customer, issued, lines, **fields)
         self.invoices[invoice.id] = invoice
-        self._balance_moved(customer.id, invoice.created)
+        self.balance_moved(customer.id, invoice.created)
         return invoice
 
     def add_draft(self, customer: Customer, day: date, lines: list[DocLine], status: str = "draft", **fields: object) -> Invoice:
@@ -251,7 +255,7 @@ class World:
         due = None if draft.due is None else day + (draft.due - draft.issued)
         self.change(draft, day, status="issued", sent=True, issued=day, due=due, rate=self.rate(draft.currency, day))
         self.invoices[draft.id] = self.drafts.pop(draft.id)
-        self._balance_moved(draft.customer_id, draft.modified)
+        self.balance_moved(draft.customer_id, draft.modified)
 
     def _invoice(self, customer: Customer, issued: date, lines: list[DocLine], **fields: object) -> Invoice:
         terms = self.terms.get(customer.terms_id or "")
@@ -276,7 +280,7 @@ class World:
             self.rate(customer.currency, issued), lines, created=stamp, modified=stamp, **fields,
         )  # fmt: skip
         self.credit_notes[note.id] = note
-        self._balance_moved(customer.id, stamp)
+        self.balance_moved(customer.id, stamp)
         return note
 
     def pay(self, customer_id: str, day: date, amount: Decimal, spent: list[tuple[str, str, Decimal]]) -> Payment:
@@ -292,8 +296,8 @@ class World:
         self.payments[payment.id] = payment
         for part in applications:
             self.applied.setdefault(part.doc_id, []).append((payment, part))
-            self.touch(self.invoices[part.doc_id] if part.kind == "invoice" else self.credit_notes[part.doc_id], day)
-        self._balance_moved(customer.id, stamp)
+            self.touch(self.record(part), day)
+        self.balance_moved(customer.id, stamp)
         return payment
 
     def settle(self, invoice: Invoice, day: date) -> Payment | None:
@@ -307,12 +311,12 @@ class World:
         spent = [("invoice", invoice.id, amount), ("credit_note", note.id, amount)]
         return self.pay(invoice.customer_id, day, ZERO, spent)
 
-    def add_refund(self, customer: Customer, day: date, amount: Decimal, sku: str) -> Refund:
+    def add_refund(self, customer: Customer, day: date, amount: Decimal, sku: str | None, way: str = "receipt") -> Refund:
         """Money given back on `day`, without tax."""
         stamp = self.moment(day)
         refund = Refund(
             self.new_id("transaction"), self.new_id("number"), customer.id, day, customer.currency,
-            self.rate(customer.currency, day), amount, ZERO, sku, created=stamp, modified=stamp,
+            self.rate(customer.currency, day), amount, ZERO, sku, way, created=stamp, modified=stamp,
         )  # fmt: skip
         self.refunds[refund.id] = refund
         return refund
@@ -330,14 +334,14 @@ class World:
     def _release(self, invoice: Invoice, day: date) -> None:
         for payment, part in self.applied.pop(invoice.id, []):
             payment.applications.remove(part)
-            if not payment.amount:  # only tied a credit note to this invoice: without it there is nothing left
+            if payment.with_document or not payment.amount:  # it was the invoice's own, or only tied a credit to it
                 payment.deleted = True
                 for other in payment.applications:
                     self.applied[other.doc_id] = [(p, a) for p, a in self.applied[other.doc_id] if p is not payment]
-                    self.touch(self.credit_notes[other.doc_id], day)
+                    self.touch(self.record(other), day)
             self.touch(payment, day)
         self.touch(invoice, day)
-        self._balance_moved(invoice.customer_id, invoice.modified)
+        self.balance_moved(invoice.customer_id, invoice.modified)
 
     def change(self, record: Account | Customer | Deal | Invoice, day: date, **values: object) -> None:
         """Set fields of a record on `day`."""
@@ -345,8 +349,13 @@ class World:
             setattr(record, key, value)
         self.touch(record, day)
 
-    def open_amount(self, document: Invoice | CreditNote, on: date | None = None) -> Decimal:
-        """What is unpaid of an invoice, or unspent of a credit note, by the payments dated up to `on` (None: all)."""
+    def record(self, part: Application) -> Invoice | CreditNote | Deposit | Refund:
+        """What an application is about."""
+        kinds = {"invoice": self.invoices, "credit_note": self.credit_notes, "deposit": self.deposits, "refund": self.refunds}
+        return kinds[part.kind][part.doc_id]
+
+    def open_amount(self, document: Invoice | CreditNote | Deposit, on: date | None = None) -> Decimal:
+        """What is unpaid of an invoice, or unspent of a credit, by the payments dated up to `on` (None: all)."""
         parts = self.applied.get(document.id, ())
         return document.gross - sum(
             (a.amount for p, a in parts if not (p.deleted or p.voided) and (on is None or p.date <= on)), ZERO
@@ -359,13 +368,13 @@ class World:
         terms = self.terms.get(invoice.terms_id or self.customers[invoice.customer_id].terms_id or "")
         return invoice.issued + timedelta(days=terms.days) if terms else invoice.issued
 
-    def _balance_moved(self, customer_id: str, stamp: datetime) -> None:
+    def balance_moved(self, customer_id: str, stamp: datetime) -> None:
         """A new balance moves the customer's stamp, never its version, as ledgers do."""
         customer = self.customers[customer_id]
         customer.modified = max(customer.modified, stamp)
 
 
-def make_world(seed: int = 7, accounts: int = 60, start: date = date(2026, 6, 30)) -> World:
+def make_world(seed: int = 7, accounts: int = 66, start: date = date(2026, 6, 30)) -> World:
     """Build the world as it stands on `start`: every planted scenario, then regular accounts up to `accounts`.
 
     There are never fewer accounts than the scenarios need.

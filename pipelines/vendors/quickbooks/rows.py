@@ -177,7 +177,7 @@ def entry_rows(item: Row, entity: str, accounts: Container[str]) -> list[tuple[s
         if ref(inside, "AccountRef") not in accounts:
             continue
         columns = {owner: item["Id"], "sync_token": item.get("SyncToken"), "line_number": number, "amount": part.number("Amount"),
-                   "account_id": ref(inside, "AccountRef"), "customer_id": _customer_of(item, inside)}
+                   "account_id": ref(inside, "AccountRef"), "customer_id": _customer_of(entity, item, inside)}
         if entity == "JournalEntry":
             columns["posting"] = Fields(inside).text("PostingType")
         part.problems += [] if columns["customer_id"] else ["its line on receivables names no customer"]
@@ -196,10 +196,12 @@ def entry_rows(item: Row, entity: str, accounts: Container[str]) -> list[tuple[s
     return [(table, [row(fields, **columns)]), (lines_table, lines)]
 
 
-def _customer_of(item: Row, detail: Row) -> str | None:
-    """The customer of a line on receivables: a journal's and a deposit's line name theirs, a purchase names its payee."""
-    entity = inner(detail, "Entity")
-    return ref(entity, "EntityRef") or entity.get("value") or ref(detail, "CustomerRef") or ref(item, "EntityRef")
+def _customer_of(entity: str, item: Row, detail: Row) -> str | None:
+    """The customer of a line on receivables, where Intuit's schema has it: a journal's and a deposit's line name theirs (EntityTypeRef,
+    ReferenceType), a purchase's line may, else its payee is the customer."""
+    if entity == "JournalEntry":
+        return ref(inner(detail, "Entity"), "EntityRef")
+    return ref(detail, "Entity") if entity == "Deposit" else ref(detail, "CustomerRef") or ref(item, "EntityRef")
 
 
 def account_row(item: Row) -> Row:

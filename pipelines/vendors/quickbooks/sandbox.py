@@ -80,6 +80,7 @@ class Sandbox:
 
     # 500 calls a minute and 10 a second for a realm (Intuit developer blog, 2025-08-13).
     limits = (("minute", 500, 60, covers), ("second", 10, 1, covers))
+    has_journals = True
 
     def __init__(self, world: World, clock: Clock, records: dict[str, list[bytes]] | None = None):
         self.clock = clock
@@ -89,8 +90,8 @@ class Sandbox:
 
     @staticmethod
     def record_id(kind: str, world_id: str) -> str:
-        """Ids are the world's own."""
-        return world_id
+        """Ids are the world's own. A sales receipt and a journal entry are named as staging names them, with their kind."""
+        return {"receipt": f"sale-{world_id}", "journal": f"journal-{world_id}"}.get(kind, world_id)
 
     def routes(self) -> list[Route]:
         """All routes, relative to the vendor's prefix."""
@@ -130,8 +131,8 @@ class Sandbox:
         if status == 401:
             self.tokens.access.clear()
             return self._lower_case(401, "AuthenticationFailed", "3200", "Token expired: sandbox", "AUTHENTICATION")
-        if status == 429:
-            return self._lower_case(429, "ThrottleExceeded", "3001", f"Too many requests ({kind})", "THROTTLE")
+        if status == 429 or kind == "ThrottleExceeded":
+            return self._lower_case(status, "ThrottleExceeded", "3001", f"Too many requests ({kind})", "THROTTLE")
         if status == 403:
             return self._lower_case(403, "ApplicationAuthorizationFailed", "3100", "Wrong realm", "AUTHORIZATION")
         if status >= 500:

@@ -13,6 +13,7 @@ from pipelines.sandbox.world import World
 from pipelines.vendors.quickbooks.sandbox_render import stamp
 from pipelines.vendors.quickbooks.sandbox_table import Record, Table
 
+CREDITS = ("CreditMemo", "Deposit", "JournalEntry")
 BUCKETS = ("Current", "1 - 30", "31 - 60", "61 - 90", "91 and over")
 
 
@@ -36,12 +37,16 @@ class Ageing:
                 yield note.customer_id, note.issued, -world.open_amount(note, on) * note.rate
         for payment in world.payments.values():
             if not payment.deleted and payment.date <= on:
-                yield payment.customer_id, payment.date, -payment.unapplied * payment.rate
+                yield payment.customer_id, payment.date, -payment.unapplied_on(on) * payment.rate
+        for received in world.deposits.values():
+            if not received.deleted and received.date <= on:
+                yield received.customer_id, received.date, -world.open_amount(received, on) * received.rate
 
     def open_records(self, on: date) -> Iterable[tuple[str, date, Decimal]]:
         """The same from given records: what each has open as it stands, and what it was settled with after `on`; and the lines of
         deposits, purchases and journal entries on receivables."""
-        dated = {record.id: record.document()["TxnDate"] for entity in ("Invoice", "CreditMemo", "Payment")
+        dated = {record.id: record.document()["TxnDate"]
+                 for entity in ("Invoice", "CreditMemo", "Payment", "Deposit", "Purchase", "JournalEntry")
                  for record in self.tables[entity].records.values()}
         later, unused = self._settled_later(on, dated), self._paid_ahead(on, dated)
         for entity, age_from, open_field, sign in (("Invoice", "DueDate", "Balance", 1), ("CreditMemo", "TxnDate", "RemainingCredit", -1),
@@ -54,37 +59,35 @@ class Ageing:
                 left += unused.get(record.id, ZERO) if entity == "Payment" else later.get((entity, record.id), ZERO)
                 day = date.fromisoformat(document.get(age_from, document["TxnDate"]))
                 yield document["CustomerRef"]["value"], day, sign * left * Decimal(document.get("ExchangeRate", 1))
-        yield from self._entries(on)
+        yield from self._entries(on, dated)
 
     def _settled_later(self, on: date, dated: dict[str, str]) -> dict[tuple[str, str], Decimal]:
         """{(entity, id): amount} that payments after `on` settled or used."""
         found: dict[tuple[str, str], Decimal] = {}
         for record in self.tables["Payment"].records.values():
-            links = list(_links(record.document()))
-            for amount, kind, txn in links:
-                ends = [record.document()["TxnDate"], *(dated.get(other, "") for _, _, other in links)]
-                if max(ends) > on.isoformat() and kind in ("Invoice", "CreditMemo"):
+            for amount, kind, txn in _links(record.document()):
+                if kind in ("Invoice", "CreditMemo") and _settles_after(record.document(), kind, txn, on, dated):
                     found[kind, txn] = found.get((kind, txn), ZERO) + amount
         return found
 
     def _paid_ahead(self, on: date, dated: dict[str, str]) -> dict[str, Decimal]:
-        """{payment: amount} of what it paid of documents that are dated after `on`: until then it is unapplied."""
+        """{payment: amount} of what it paid of documents, or gave back, that are dated after `on`: until then it is unapplied."""
         found: dict[str, Decimal] = {}
         for record in self.tables["Payment"].records.values():
             if Decimal(record.document().get("TotalAmt", 0)):
                 ahead = [amount for amount, kind, txn in _links(record.document())
-                         if kind == "Invoice" and dated.get(txn, "") > on.isoformat()]
+                         if kind in ("Invoice", "Check", "Expense") and dated.get(txn, "") > on.isoformat()]
                 found[record.id] = sum(ahead, ZERO)
         return found
 
-    def _entries(self, on: date) -> Iterable[tuple[str, date, Decimal]]:
+    def _entries(self, on: date, dated: dict[str, str]) -> Iterable[tuple[str, date, Decimal]]:
         """What deposits, purchases and journal entries post on receivables, less what payments used of it."""
         accounts = {record.id for record in self.tables["Account"].records.values()
                     if record.document().get("AccountType") == "Accounts Receivable"}
         used: dict[str, Decimal] = {}
         for record in self.tables["Payment"].records.values():
             for amount, kind, txn in _links(record.document()):
-                if kind not in ("Invoice", "CreditMemo"):
+                if kind not in ("Invoice", "CreditMemo") and not _settles_after(record.document(), kind, txn, on, dated):
                     used[txn] = used.get(txn, ZERO) + amount
         for entity, detail in (("Deposit", "DepositLineDetail"), ("Purchase", "AccountBasedExpenseLineDetail"),
                                ("JournalEntry", "JournalEntryLineDetail")):
@@ -98,7 +101,8 @@ class Ageing:
                     customer = named.get("EntityRef", named).get("value")
                     debit = entity == "Purchase" or inside.get("PostingType") == "Debit"
                     left = max(Decimal(line["Amount"]) - used.pop(record.id, ZERO), ZERO)
-                    yield customer, date.fromisoformat(document["TxnDate"]), left if debit else -left
+                    in_home = left * Decimal(document.get("ExchangeRate", 1))
+                    yield customer, date.fromisoformat(document["TxnDate"]), in_home if debit else -in_home
 
     def report(self, on: date) -> dict[str, Any]:
         """The AgedReceivables report of a date: strings, "" for a zero cell, jobs as sections of their parent."""
@@ -131,6 +135,13 @@ def _links(payment: dict[str, Any]) -> Iterable[tuple[Decimal, str, str]]:
     for line in payment.get("Line") or ():
         for linked in line.get("LinkedTxn") or ():
             yield Decimal(line["Amount"]), linked["TxnType"], linked["TxnId"]
+
+
+def _settles_after(payment: dict[str, Any], kind: str, txn: str, on: date, dated: dict[str, str]) -> bool:
+    """Whether a payment settles or uses a transaction only after the end of `on`: on the latest day of the payment, the transaction
+    and the credits that pay it; a credit is used on the latest day of all that is linked."""
+    ends = [other for _, linked, other in _links(payment) if other == txn or linked in CREDITS or kind in CREDITS]
+    return max(payment["TxnDate"], *(dated.get(end, "") for end in ends)) > on.isoformat()
 
 
 def _cells(title: str, customer_id: str | None, row: list[Decimal], zero: str = "") -> dict[str, Any]:

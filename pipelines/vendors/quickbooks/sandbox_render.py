@@ -11,12 +11,17 @@ from typing import Any
 import orjson
 
 from pipelines.sandbox.entities import ZERO
-from pipelines.sandbox.world import CreditNote, Customer, DocLine, Invoice, Payment, Rate, Refund, Term, World
+from pipelines.sandbox.world import CreditNote, Customer, Deposit, DocLine, Invoice, Payment, Rate, Refund, Term, World
 from pipelines.vendors.quickbooks.sandbox_query import PACIFIC
 
 CURRENCY_NAMES = {"USD": "United States Dollar", "EUR": "Euro"}
 ONE, TENTH, CENT = Decimal(1), Decimal("0.1"), Decimal("0.01")
 DEAL_FIELD = "CRM Deal ID"
+RECEIVABLES = {"value": "84", "name": "Accounts Receivable (A/R)"}
+CHECKING = {"value": "35", "name": "Checking"}
+BAD_DEBTS = {"value": "86", "name": "Bad debts"}
+# How money was given back: the type that a payment links it by (TxnTypeEnum in Intuit's schema), and the PaymentType of its purchase.
+PAID_OUT = {"check": ("Check", "Check"), "expense": ("Expense", "Cash")}
 Json = dict[str, Any]
 
 
@@ -77,6 +82,9 @@ class Renderer:
         for payment in world.payments.values():
             if not payment.deleted:
                 balances[payment.customer_id] -= payment.unapplied
+        for received in world.deposits.values():
+            if not received.deleted:
+                balances[received.customer_id] -= world.open_amount(received)
         self.balances = balances
         self.children = defaultdict(list)
         for customer in world.customers.values():
@@ -154,19 +162,21 @@ class Renderer:
         items = ZERO if voided else sum((line.amount for line in lines if line.kind == "item"), ZERO)
         return [*shown, {"Amount": amount(items), "DetailType": "SubTotalLineDetail", "SubTotalLineDetail": {}}]
 
+    def _customer(self, customer_id: str) -> Json:
+        return {"value": customer_id, "name": self.world.customers[customer_id].name}
+
     def _document(self, document: Invoice | CreditNote) -> Json:
-        """What invoices and credit memos have in common; a void shows as zeros and a note, and has no status."""
+        """What sales documents have in common; a void shows as zeros and a note, and has no status."""
         custom = {"DefinitionId": "1", "Name": DEAL_FIELD, "Type": "StringType"}
         if document.deal_ref:
             custom["StringValue"] = self.world.refer("deal", document.deal_ref)
-        customer = self.world.customers[document.customer_id]
         gross = document.gross
         fields = {
             **self._head(document, document.id), "CustomField": [custom], "DocNumber": document.number,
             "TxnDate": document.issued.isoformat(), **self._money(document),
             "Line": self._lines(document.lines, document.voided),
             "TxnTaxDetail": {"TotalTax": amount(ZERO if document.voided else document.tax)},
-            "CustomerRef": {"value": customer.id, "name": customer.name}, "TotalAmt": amount(gross),
+            "CustomerRef": self._customer(document.customer_id), "TotalAmt": amount(gross),
             "ApplyTaxAfterDiscount": False, "PrintStatus": "NeedToPrint",
             "EmailStatus": "EmailSent" if document.sent else "NotSet",
             "Balance": amount(self.world.open_amount(document)),
@@ -180,33 +190,42 @@ class Renderer:
         return fields
 
     def invoice(self, invoice: Invoice) -> Json:
-        """An Invoice."""
-        parts = self.world.applied.get(invoice.id, ())
+        """An Invoice. Money that came with it is its Deposit, and no Payment."""
+        parts = [one for one in self.world.applied.get(invoice.id, ()) if not one[0].deleted]
+        with_it = sum((part.amount for payment, part in parts if payment.with_document), ZERO)
         fields = {
             "AllowIPNPayment": False, "AllowOnlinePayment": False, "AllowOnlineCreditCardPayment": False,
             "AllowOnlineACHPayment": False, **self._document(invoice),
-            "LinkedTxn": [{"TxnId": payment.id, "TxnType": "Payment"} for payment, _ in parts if not payment.deleted],
+            "LinkedTxn": [{"TxnId": payment.id, "TxnType": "Payment"} for payment, _ in parts if not payment.with_document],
         }  # fmt: skip
+        if with_it:
+            fields["Deposit"] = amount(with_it)
         if invoice.due is not None:
             fields["DueDate"] = invoice.due.isoformat()
         if invoice.terms_id:
             fields["SalesTermRef"] = {"value": invoice.terms_id}
         return fields
 
+    def sales_receipt(self, sale: Invoice) -> Json:
+        """A SalesReceipt: a sale that is paid as it is made, in the recorded shape."""
+        return {**self._document(sale), "DepositToAccountRef": CHECKING}
+
     def credit_memo(self, note: CreditNote) -> Json:
         """A CreditMemo."""
         return {**self._document(note), "RemainingCredit": amount(self.world.open_amount(note))}
 
     def payment(self, payment: Payment) -> Json:
-        """A Payment; a credit application is one of zero that links an Invoice and a CreditMemo."""
-        kinds = {"invoice": "Invoice", "credit_note": "CreditMemo"}
-        customer = self.world.customers[payment.customer_id]
+        """A Payment; one of zero links what is paid with the credit that pays it: a CreditMemo, JournalEntry or Deposit.
+
+        A check that gives a payment back is marked on the payment itself (accurabooks.com, refund of an overpayment); that one which
+        gives back a CreditMemo or Deposit is linked to it by a payment of zero is unverified.
+        """
         lines = [
-            {"Amount": amount(a.amount), "LinkedTxn": [{"TxnId": a.doc_id, "TxnType": kinds[a.kind]}]}
+            {"Amount": amount(a.amount), "LinkedTxn": [{"TxnId": a.doc_id, "TxnType": self._linked_as(self.world.record(a))}]}
             for a in payment.applications
         ]
         fields = {
-            "CustomerRef": {"value": customer.id, "name": customer.name},
+            "CustomerRef": self._customer(payment.customer_id),
             "DepositToAccountRef": {"value": "4"}, "TotalAmt": amount(ZERO if payment.voided else payment.amount),
             "UnappliedAmt": amount(payment.unapplied), "ProcessPayment": False, **self._head(payment, payment.id),
             "TxnDate": payment.date.isoformat(), **self._money(payment), "Line": [] if payment.voided else lines,
@@ -215,17 +234,58 @@ class Renderer:
             fields["PrivateNote"] = "Voided"
         return fields
 
+    def _linked_as(self, record: Invoice | CreditNote | Deposit | Refund) -> str:
+        if isinstance(record, Refund):
+            return PAID_OUT[record.way][0]
+        if isinstance(record, CreditNote):
+            return "JournalEntry" if record.journal else "CreditMemo"
+        return "Deposit" if isinstance(record, Deposit) else "Invoice"
+
+    def deposit(self, received: Deposit) -> Json:
+        """A Deposit whose one line puts the money on the customer's receivables (DepositLineDetail in Intuit's schema)."""
+        detail = {"Entity": self._customer(received.customer_id) | {"type": "CUSTOMER"}, "AccountRef": RECEIVABLES}
+        line = {"Id": "1", "LineNum": 1, "Amount": amount(received.amount), "DetailType": "DepositLineDetail", "DepositLineDetail": detail}
+        return {
+            "DepositToAccountRef": CHECKING, "TotalAmt": amount(received.amount), **self._head(received, received.id),
+            "TxnDate": received.date.isoformat(), **self._money(received), "Line": [line],
+        }  # fmt: skip
+
+    def journal_entry(self, entry: CreditNote) -> Json:
+        """A JournalEntry that takes an amount off a customer's receivables, at the cost of bad debts."""
+        customer = {"Type": "Customer", "EntityRef": self._customer(entry.customer_id)}
+        details = ({"PostingType": "Debit", "AccountRef": BAD_DEBTS},
+                   {"PostingType": "Credit", "Entity": customer, "AccountRef": RECEIVABLES})  # fmt: skip
+        lines = [
+            {"Id": str(position), "Description": entry.lines[0].description, "Amount": amount(entry.gross),
+             "DetailType": "JournalEntryLineDetail", "JournalEntryLineDetail": detail}
+            for position, detail in enumerate(details)
+        ]  # fmt: skip
+        return {
+            "Adjustment": False, **self._head(entry, entry.id), "DocNumber": entry.number, "TxnDate": entry.issued.isoformat(),
+            **self._money(entry), "Line": lines, "TxnTaxDetail": {},
+        }  # fmt: skip
+
+    def purchase(self, refund: Refund) -> Json:
+        """A Purchase that pays a customer's credit out of the bank: a check, or an expense."""
+        detail = {"AccountRef": RECEIVABLES, "BillableStatus": "NotBillable", "TaxCodeRef": {"value": "NON"}}
+        line = {"Id": "1", "Amount": amount(refund.amount), "DetailType": "AccountBasedExpenseLineDetail",
+                "AccountBasedExpenseLineDetail": detail}  # fmt: skip
+        return {
+            "AccountRef": CHECKING, "PaymentType": PAID_OUT[refund.way][1], "Credit": False,
+            "EntityRef": self._customer(refund.customer_id) | {"type": "Customer"}, "TotalAmt": amount(refund.amount),
+            "PrintStatus": "NotSet", **self._head(refund, refund.id), "DocNumber": refund.number, "TxnDate": refund.date.isoformat(),
+            **self._money(refund), "Line": [line],
+        }  # fmt: skip
+
     def refund_receipt(self, refund: Refund) -> Json:
         """A RefundReceipt."""
-        customer = self.world.customers[refund.customer_id]
         net = refund.amount - refund.tax
         line = DocLine(refund.sku, refund.sku or "Services", None, Decimal(1), net, net)
         return {
             **self._head(refund, refund.id), "DocNumber": refund.number, "TxnDate": refund.date.isoformat(),
             **self._money(refund), "Line": self._lines([line], False), "TxnTaxDetail": {"TotalTax": amount(refund.tax)},
-            "CustomerRef": {"value": customer.id, "name": customer.name}, "TotalAmt": amount(refund.amount),
-            "ApplyTaxAfterDiscount": False, "PrintStatus": "NeedToPrint", "Balance": ZERO,
-            "DepositToAccountRef": {"value": "35", "name": "Checking"},
+            "CustomerRef": self._customer(refund.customer_id), "TotalAmt": amount(refund.amount),
+            "ApplyTaxAfterDiscount": False, "PrintStatus": "NeedToPrint", "Balance": ZERO, "DepositToAccountRef": CHECKING,
         }  # fmt: skip
 
     def term(self, term: Term) -> Json:

@@ -14,12 +14,13 @@ from typing import Any
 from pipelines.sandbox.clock import Clock
 from pipelines.sandbox.entities import ZERO
 from pipelines.sandbox.world import World
+from pipelines.vendors.quickbooks.sandbox_noise import noise
 from pipelines.vendors.quickbooks.sandbox_query import (
     PACIFIC,
     invalid,
     parse,
 )
-from pipelines.vendors.quickbooks.sandbox_render import Renderer, dumps, stamp, zeroed
+from pipelines.vendors.quickbooks.sandbox_render import RECEIVABLES, Renderer, dumps, stamp, zeroed
 from pipelines.vendors.quickbooks.sandbox_table import (
     COMMON,
     ENTITIES,
@@ -33,9 +34,10 @@ from pipelines.vendors.quickbooks.sandbox_table import (
 )
 
 CDC_DAYS, CDC_OBJECTS = 30, 1000  # Intuit developer blog, 2023-08-24
+SALES = ("Invoice", "SalesReceipt")  # what the world's invoices are
 # The account of receivables that every company has; an id of its own (unverified).
-RECEIVABLES = {
-    "Id": "84", "SyncToken": "0", "Name": "Accounts Receivable (A/R)", "Active": True, "Classification": "Asset",
+ACCOUNT = {
+    "Id": RECEIVABLES["value"], "SyncToken": "0", "Name": RECEIVABLES["name"], "Active": True, "Classification": "Asset",
     "AccountType": "Accounts Receivable", "AccountSubType": "AccountsReceivable", "domain": "QBO",
     "MetaData": {"CreateTime": "2020-01-06T08:00:00-08:00", "LastUpdatedTime": "2020-01-06T08:00:00-08:00"},
 }
@@ -51,6 +53,9 @@ class QuickBooksState:
         self._seen: dict[tuple[str, str], tuple[int, datetime]] = {}
         if records is None:
             self.sync()
+            plain = [one for one in world.payments.values() if one.currency == world.base_currency and one.amount and not one.with_document]
+            for entity, document in noise(plain[:2], plain[0].created) if plain else ():
+                self.tables[entity].put(document["Id"], record_of(dumps(document)))
         for entity, name in ENTITIES.items():
             for line in (records or {}).get(name, ()):
                 record = record_of(line)
@@ -60,7 +65,7 @@ class QuickBooksState:
         for entity, document in (
             ("CompanyInfo", self.render.company_info()),
             ("Preferences", self.render.preferences(several)),
-            ("Account", RECEIVABLES),
+            ("Account", ACCOUNT),
         ):
             if not self.tables[entity].records:
                 self.tables[entity].put("1", record_of(dumps(document)))
@@ -72,10 +77,14 @@ class QuickBooksState:
         self.render.refresh()
         world, render = self.world, self.render
         self._sync("Customer", world.customers.values(), render.customer)
-        self._sync("Invoice", world.invoices.values(), render.invoice)
-        self._sync("CreditMemo", world.credit_notes.values(), render.credit_memo)
-        self._sync("Payment", world.payments.values(), render.payment)
-        self._sync("RefundReceipt", world.refunds.values(), render.refund_receipt)
+        self._sync("Invoice", (one for one in world.invoices.values() if not one.at_once), render.invoice)
+        self._sync("SalesReceipt", (one for one in world.invoices.values() if one.at_once), render.sales_receipt)
+        self._sync("CreditMemo", (one for one in world.credit_notes.values() if not one.journal), render.credit_memo)
+        self._sync("JournalEntry", (one for one in world.credit_notes.values() if one.journal), render.journal_entry)
+        self._sync("Payment", (one for one in world.payments.values() if not one.with_document), render.payment)
+        self._sync("Deposit", world.deposits.values(), render.deposit)
+        self._sync("RefundReceipt", (one for one in world.refunds.values() if one.way == "receipt"), render.refund_receipt)
+        self._sync("Purchase", (one for one in world.refunds.values() if one.way != "receipt"), render.purchase)
         self._sync("Term", world.terms.values(), render.term)
         rates = self.tables["ExchangeRate"].records
         for position, rate in enumerate(world.rates[len(rates) :], len(rates)):
@@ -243,7 +252,7 @@ class QuickBooksState:
         document = self._current(entity, body)
         table, now = self.entity(entity), self.clock.now()
         invoice = self.world.invoices.get(document["Id"])
-        if table.entity == "Invoice" and invoice is not None and not self.from_records:
+        if table.entity in SALES and invoice is not None and not self.from_records:
             self.world.void_invoice(invoice, self.clock.today)
             invoice.modified = now
             self.sync()
@@ -263,7 +272,7 @@ class QuickBooksState:
         """Delete a record here and, where it is the world's invoice, there."""
         now, table = self.clock.now(), self.entity(entity)
         invoice = self.world.invoices.get(record_id)
-        if table.entity == "Invoice" and invoice is not None and not self.from_records:
+        if table.entity in SALES and invoice is not None and not self.from_records:
             self.world.delete_invoice(invoice, self.clock.today)
             invoice.modified = now
             self.sync()

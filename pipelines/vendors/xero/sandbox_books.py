@@ -249,6 +249,7 @@ class Books:
             self._sync(invoices.values(), lambda row: [("Invoices", render.invoice(row))])
         self._sync(world.credit_notes.values(), lambda row: [("CreditNotes", render.credit_note(row))])
         self._sync(world.payments.values(), render.money)
+        self._sync(world.deposits.values(), render.deposit)
         self._sync(world.refunds.values(), render.refund)
 
     def _sync(self, rows: Iterable[Any], shapes: Callable[[Any], list[tuple[str, Json]]]) -> None:
@@ -274,8 +275,7 @@ class Books:
             changed = [known[number]]
         else:
             known[number].deleted = True
-            documents = world.invoices | world.credit_notes
-            changed = [known[number], *(documents[part.doc_id] for part in known[number].applications)]
+            changed = [known[number], *(world.record(part) for part in known[number].applications)]
         for record in changed:
             record.version, record.modified = record.version + 1, now
         self.render.refresh()

@@ -1,16 +1,19 @@
 """The invented company's books as Xero writes them: JSON objects as its list endpoints return them, with Decimals for amounts.
 
 Shapes follow the vendor's recorded examples and its OpenAPI file; where the two differ, the recordings.
+
+What Xero has no record for is what its users enter instead: a sale that is paid at once and a deposit taken on an invoice are an
+invoice and its payment of that day, money that the bank received from a customer is a prepayment, and what is written off is a
+credit note, as a manual journal cannot be posted to receivables (unverified).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from pipelines.sandbox.entities import ZERO, CreditNote, Customer, DocLine, Invoice, Payment, Refund
+from pipelines.sandbox.entities import CREDITS, ZERO, CreditNote, Customer, Deposit, DocLine, Invoice, Payment, Refund
 from pipelines.sandbox.world import World
 from pipelines.vendors.xero.sandbox_shapes import (
     MAX_NAME,
@@ -21,47 +24,19 @@ from pipelines.vendors.xero.sandbox_shapes import (
     guid,
     line_items,
     payment_object,
+    payout,
     quoted,
     record_id,
+    refunded_note,
     stamp,
     updated_fields,
 )
+from pipelines.vendors.xero.sandbox_split import CREDIT_KINDS, PaidOut, Spent, Split, style
 
 # What the API calls an invoice that is not issued (Invoice.Status in the OpenAPI file).
 UNAPPROVED = {"draft": "DRAFT", "pending_approval": "SUBMITTED"}
-# Some customers' money comes before it is matched: of every so many payments one is an overpayment or a prepayment that was
-# allocated to the invoice afterwards. What is owed and what was received are the same either way.
-OVERPAID_EVERY, PREPAID_EVERY = 17, 19
 # Whether a contact's balances count documents that are dated after today (unverified); the control account does not.
 BALANCES_COUNT_FUTURE = False
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Part of a payment, or of a credit that `source` names, that settled an invoice."""
-
-    kind: str  # payment | credit_note | overpayment | prepayment
-    source: str  # the Xero id of the payment or credit
-    id: str  # the Xero id of the payment or allocation
-    invoice_id: str
-    amount: Decimal
-    date: date
-
-
-@dataclass
-class Split:
-    """One payment of the world as Xero keeps it: payments and allocations, and the money that is not spent."""
-
-    spent: list[Spent] = field(default_factory=list)
-    credit: tuple[str, Decimal, Decimal] | None = None  # (overpayment | prepayment, total, remaining)
-
-
-def style(payment: Payment) -> str:
-    """How money came in: as payments of invoices, or first as a credit of its own."""
-    number = int(payment.id)
-    if number % OVERPAID_EVERY == 3 and payment.amount:
-        return "overpayment"
-    return "prepayment" if number % PREPAID_EVERY == 5 and payment.amount else "payment"
 
 
 class Renderer:
@@ -74,6 +49,7 @@ class Renderer:
         self.once: dict[str, dict[str, Spent]] = defaultdict(dict)  # by source: all that was ever spent, by id
         self.splits: dict[str, Split] = {}
         self.settled: dict[str, list[Spent]] = {}
+        self.paid_out: dict[str, list[Refund]] = {}  # by source
         self.balances: dict[str, list[Decimal]] = {}
         self.bills: dict[str, list[Decimal]] = {}
         self.invoiced: set[str] = set()
@@ -83,13 +59,15 @@ class Renderer:
 
     def refresh(self) -> None:
         """Split every payment and sum the balances of every contact."""
-        self.splits, self.settled = {}, defaultdict(list)
+        self.splits, self.settled, self.paid_out = {}, defaultdict(list), defaultdict(list)
         for payment in self.world.payments.values():
             split = self.splits[payment.id] = self._split(payment)
             for spent in split.spent:
                 self.once[spent.source][spent.id] = spent
                 if not (payment.deleted or payment.voided):
                     self.settled[spent.invoice_id].append(spent)
+            for part in split.paid_out if not (payment.deleted or payment.voided) else ():
+                self.paid_out[part.source].append(part.refund)
         self._balance()
 
     def _part(self, payment: Payment, document_id: str) -> int:
@@ -98,21 +76,26 @@ class Renderer:
         return known.setdefault(document_id, len(known))
 
     def _split(self, payment: Payment) -> Split:
-        """Credit notes are allocated first, in order; the rest of what invoices took is money."""
-        notes = [[a.doc_id, a.amount] for a in payment.applications if a.kind == "credit_note"]
+        """Credits are allocated first, in order; the rest of what invoices and refunds took is money."""
+        credits = [[CREDIT_KINDS[a.kind], a.doc_id, a.amount] for a in payment.applications if a.kind in CREDITS]
         way, number, split = style(payment), int(payment.id), Split()
         for application in payment.applications:
+            if application.kind == "refund":
+                kind, source = ("overpayment" if way == "payment" else way), number
+                if credits:
+                    kind, source, _ = credits[0]
+                split.paid_out.append(PaidOut(kind, guid(kind, int(source)), self.world.refunds[application.doc_id]))
             if application.kind != "invoice":
                 continue
             left, part = application.amount, self._part(payment, application.doc_id)
-            while left and notes:
-                taken = min(left, notes[0][1])
+            while left and credits:
+                kind, source, there = credits[0]
+                taken = min(left, there)
                 place = (application.doc_id, taken, application.date)
-                source = record_id("credit_note", notes[0][0])
-                split.spent.append(Spent("credit_note", source, guid("allocation", number, part), *place))
-                left, notes[0][1] = left - taken, notes[0][1] - taken
-                if not notes[0][1]:
-                    notes.pop(0)
+                split.spent.append(Spent(kind, guid(kind, int(source)), guid("allocation", number, part), *place))
+                left, credits[0][2] = left - taken, there - taken
+                if taken == there:
+                    credits.pop(0)
                 part += 0x100
             if left:
                 kind = "payment" if way == "payment" else "allocation"
@@ -121,8 +104,8 @@ class Renderer:
                 split.spent.append(Spent(way, source, guid(kind, number, part), *place))
         if way != "payment":
             split.credit = (way, payment.amount, payment.unapplied)
-        elif payment.unapplied:
-            split.credit = ("overpayment", payment.unapplied, payment.unapplied)
+        elif back := payment.unapplied + sum((one.refund.amount for one in split.paid_out if int(one.source[-12:]) == number), ZERO):
+            split.credit = ("overpayment", back, payment.unapplied)
         return split
 
     def _balance(self) -> None:
@@ -149,10 +132,13 @@ class Renderer:
         for payment in world.payments.values():
             if not self._outside(payment, payment.date) and payment.unapplied:
                 self.balances[self.contact_of(payment.customer_id).id][0] -= payment.unapplied
+        for received in world.deposits.values():
+            if not self._outside(received, received.date):
+                self.balances[self.contact_of(received.customer_id).id][0] -= world.open_amount(received)
 
-    def _outside(self, record: Invoice | CreditNote | Payment, day: date) -> bool:
+    def _outside(self, record: Invoice | CreditNote | Payment | Deposit, day: date) -> bool:
         """Whether a record is no part of its contact's balances."""
-        return record.deleted or record.voided or (day > self.world.today and not BALANCES_COUNT_FUTURE)
+        return record.deleted or getattr(record, "voided", False) or (day > self.world.today and not BALANCES_COUNT_FUTURE)
 
     def contact_state(self, customer: Customer) -> tuple:
         """What a contact shows besides what its version counts."""
@@ -288,7 +274,7 @@ class Renderer:
         gone = note.deleted or note.voided
         left = common["Total"] if gone else self.world.open_amount(note)
         shown = {
-            "CreditNoteID": credit_id, "CreditNoteNumber": note.number, "Payments": [], "ID": credit_id,
+            "CreditNoteID": credit_id, "CreditNoteNumber": note.number, "Payments": self._payouts(credit_id), "ID": credit_id,
             "CurrencyRate": quoted(note.rate), "Type": "ACCRECCREDIT", "Reference": self._reference(note), "RemainingCredit": left,
             "SentToContact": note.sent, "Allocations": self._allocations(credit_id, gone), "HasAttachments": False, **common,
         }  # fmt: skip
@@ -305,11 +291,16 @@ class Renderer:
             ("Payments", self._payment(payment, spent, gone or spent.id not in current))
             for spent in self.once.get(guid("payment", int(payment.id)), {}).values()
         ]
+        found += [("Payments", self._payout(part, payment, gone)) for part in split.paid_out]
         if split.credit:
             way, total, left = split.credit
             endpoint = "Overpayments" if way == "overpayment" else "Prepayments"
             found.append((endpoint, self._credit(payment, way, total, left, gone)))
         return found
+
+    def deposit(self, received: Deposit) -> list[tuple[str, Json]]:
+        """(endpoint, object) of money that the bank received from a customer: a prepayment, allocated when its invoice is there."""
+        return [("Prepayments", self._credit(received, "prepayment", received.amount, self.world.open_amount(received), received.deleted))]
 
     def _payment(self, payment: Payment, spent: Spent, gone: bool) -> Json:
         invoice = self.world.invoices[spent.invoice_id]
@@ -320,26 +311,43 @@ class Renderer:
         head = (spent.id, payment.date, spent.amount, payment.rate, payment.modified)
         return payment_object(*head, "ACCRECPAYMENT", document, gone)
 
-    def _credit(self, payment: Payment, way: str, total: Decimal, left: Decimal, gone: bool) -> Json:
+    def _payout(self, part: PaidOut, payment: Payment, gone: bool) -> Json:
+        """The Payment that gave a credit back; it names the credit as the OpenAPI file says, a credit note as recorded."""
+        refund, contact = part.refund, self._contact_ref(part.refund.customer_id)
+        head = (record_id("refund", refund.id), refund.date, refund.amount, refund.rate, max(refund.modified, payment.modified))
+        if part.kind == "credit_note":
+            number = self.world.credit_notes[str(int(part.source[-12:]))].number
+            return payment_object(*head, "ARCREDITPAYMENT", refunded_note(part.source, number, contact, refund.currency), gone)
+        name = "Overpayment" if part.kind == "overpayment" else "Prepayment"
+        document = {f"{name}ID": part.source, "ID": part.source, "Contact": contact, "CurrencyCode": refund.currency}
+        return payment_object(*head, f"AR{name.upper()}PAYMENT", document, gone, key=name)
+
+    def _payouts(self, source: str) -> list[Json]:
+        """What a credit shows of the payments that gave it back."""
+        return [payout(record_id("refund", one.id), one.date, one.amount, one.rate) for one in self.paid_out.get(source, ())]
+
+    def _credit(self, payment: Payment | Deposit, way: str, total: Decimal, left: Decimal, gone: bool) -> Json:
         """An Overpayment or Prepayment; its line is the money itself, without tax."""
         credit_id, name = guid(way, int(payment.id)), "Overpayment" if way == "overpayment" else "Prepayment"
         line = DocLine(None, name, name, None, None, total)
         return {
             f"{name}ID": credit_id, "ID": credit_id, "CurrencyRate": quoted(payment.rate), "Type": f"RECEIVE-{name.upper()}",
-            "Reference": "", "RemainingCredit": left, "Allocations": self._allocations(credit_id, gone), "Payments": [],
-            "HasAttachments": False, "Contact": self._contact_ref(payment.customer_id), **day_fields("Date", payment.date),
+            "Reference": "", "RemainingCredit": left, "Allocations": self._allocations(credit_id, gone),
+            "Payments": self._payouts(credit_id), "HasAttachments": False,
+            "Contact": self._contact_ref(payment.customer_id), **day_fields("Date", payment.date),
             "Status": "VOIDED" if gone else "AUTHORISED" if left else "PAID", "LineAmountTypes": "NoTax",
             "LineItems": line_items([line], ZERO, guid("line", int(payment.id)), way), "SubTotal": total, "TotalTax": ZERO,
             "Total": total, **updated_fields(payment.modified), "CurrencyCode": payment.currency,
         }  # fmt: skip
 
     def refund(self, refund: Refund) -> list[tuple[str, Json]]:
-        """A credit note that was paid out at once, and the payment that did it."""
+        """A credit note that was paid out at once, and the payment that did it; what gave a credit back is shown with that."""
+        if refund.way != "receipt":
+            return []
         note_id, net = record_id("refund_note", refund.id), refund.amount - refund.tax
         contact, rate = self._contact_ref(refund.customer_id), quoted(refund.rate)
         line = DocLine(refund.sku, refund.sku or "Services", refund.sku or "Services", Decimal(1), net, net)
-        paid = {"PaymentID": record_id("refund", refund.id), "Date": day_fields("Date", refund.date)["Date"], "Amount": refund.amount,
-                "CurrencyRate": rate, "HasAccount": False, "HasValidationErrors": False}  # fmt: skip
+        paid = payout(record_id("refund", refund.id), refund.date, refund.amount, refund.rate)
         note = {
             "CreditNoteID": note_id, "CreditNoteNumber": refund.number, "Payments": [paid], "ID": note_id, "CurrencyRate": rate,
             "Type": "ACCRECCREDIT", "Reference": "", "RemainingCredit": ZERO, "Allocations": [], "HasAttachments": False,
@@ -347,8 +355,6 @@ class Renderer:
             "LineItems": line_items([line], refund.tax, guid("line", int(refund.id)), "refund"), "SubTotal": net,
             "TotalTax": refund.tax, "Total": refund.amount, **updated_fields(refund.modified), "CurrencyCode": refund.currency,
         }  # fmt: skip
-        # The recorded ARCREDITPAYMENT names its credit note under Invoice, by its type.
-        document = {"Type": "ACCRECCREDIT", "InvoiceID": note_id, "InvoiceNumber": refund.number, "Contact": contact,
-                    "CurrencyCode": refund.currency}  # fmt: skip
+        document = refunded_note(note_id, refund.number, contact, refund.currency)
         head = (paid["PaymentID"], refund.date, refund.amount, refund.rate, refund.modified)
         return [("CreditNotes", note), ("Payments", payment_object(*head, "ARCREDITPAYMENT", document, False))]

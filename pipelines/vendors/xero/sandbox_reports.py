@@ -107,7 +107,10 @@ def receivable(books: Books, on: date) -> Decimal:
                 total += sign * worth(world.open_amount(document, on), quoted(document.rate))
     for payment in world.payments.values():
         if books.is_mine(payment) and not (payment.deleted or payment.voided) and payment.date <= on:
-            total -= worth(payment.unapplied, quoted(payment.rate))
+            total -= worth(payment.unapplied_on(on), quoted(payment.rate))
+    for received in world.deposits.values():
+        if books.is_mine(received) and not received.deleted and received.date <= on:
+            total -= worth(world.open_amount(received, on), quoted(received.rate))
     return total
 
 

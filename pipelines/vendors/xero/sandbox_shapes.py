@@ -22,6 +22,7 @@ CURRENCY_NAMES = {"USD": "United States Dollar", "EUR": "Euro"}
 KINDS = {
     "customer": "c0000000", "invoice": "10000000", "credit_note": "c1000000", "refund_note": "c2000000",
     "payment": "9a000000", "refund": "9b000000", "overpayment": "0e000000", "prepayment": "0f000000",
+    "receipt": "10000000", "journal": "c1000000",  # what is an invoice and a credit note here
     "line": "11000000", "allocation": "a1000000", "account": "ac000000", "answer": "ee000000",
 }  # fmt: skip
 ACCOUNTS = {  # name: (number, code, type, class, system account)
@@ -110,16 +111,29 @@ def empty_document(fields: Json) -> Json:
 
 
 def payment_object(
-    payment_id: str, day: date, amount: Decimal, rate: Decimal, moment: datetime, kind: str, document: Json, deleted: bool
+    payment_id: str, day: date, amount: Decimal, rate: Decimal, moment: datetime, kind: str, document: Json, deleted: bool,
+    key: str = "Invoice",
 ) -> Json:
-    """A Payment of a document; one that was deleted stays in the list and keeps its amount."""
+    """A Payment of a document, which stands under `key`; one that was deleted stays in the list and keeps its amount."""
     return {
         "PaymentID": payment_id, "Date": day_fields("Date", day)["Date"], "BankAmount": (amount * rate).quantize(CENT),
         "Amount": amount, "Reference": "", "CurrencyRate": quoted(rate), "PaymentType": kind,
         "Status": "DELETED" if deleted else "AUTHORISED", **updated_fields(moment), "HasAccount": True, "IsReconciled": False,
-        "Account": {"AccountID": guid("account", 1), "Code": "090"}, "Invoice": empty_document(document),
+        "Account": {"AccountID": guid("account", 1), "Code": "090"},
+        key: empty_document(document) if key == "Invoice" else document,
         "HasValidationErrors": False,
     }  # fmt: skip
+
+
+def payout(payment_id: str, day: date, amount: Decimal, rate: Decimal) -> Json:
+    """A payment as the credit shows it that it gave back."""
+    return {"PaymentID": payment_id, "Date": day_fields("Date", day)["Date"], "Amount": amount, "CurrencyRate": quoted(rate),
+            "HasAccount": False, "HasValidationErrors": False}  # fmt: skip
+
+
+def refunded_note(note_id: str, number: str, contact: Json, currency: str) -> Json:
+    """A credit note as the payment names it that gave it back: under Invoice, by its type, as recorded (ARCREDITPAYMENT)."""
+    return {"Type": "ACCRECCREDIT", "InvoiceID": note_id, "InvoiceNumber": number, "Contact": contact, "CurrencyCode": currency}
 
 
 LINE_KINDS = ("invoice", "credit_note", "refund", "overpayment", "prepayment", "noise")
