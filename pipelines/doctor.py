@@ -9,7 +9,6 @@ from datetime import datetime
 
 from pipelines import private
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
-from pipelines.landing import AnswerIncomplete
 from pipelines.night import Tokens, connect_crm, open_journal
 from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings, missing_mail_password, missing_secrets
@@ -51,7 +50,7 @@ def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
         if not findings and VENDORS[slug].side == "crm":
             crm = connect_crm(settings, slug)
             findings += setup.sentences(slug, setup.missing(crm))
-    except (AnswerIncomplete, ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing) as error:
+    except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing) as error:
         findings = [str(error)]
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         findings = [f"{slug}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); try again later, and "

@@ -297,7 +297,7 @@ class OddAnswer(Exception):
 def _explained(job: Job, name: str, pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     try:
         yield from pages
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         vendor = f"{job.api.vendor}: " if job.api else ""
         raise OddAnswer(f"{vendor}{name}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); run again "
                         "later, and report it where it stays so") from error

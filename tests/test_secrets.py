@@ -25,14 +25,14 @@ from pipelines import credentials, doctor, redaction
 from pipelines import settings as configuration
 from pipelines.extract import ExtractFailed, extract
 from pipelines.http import ApiError, ConnectionLost
-from pipelines.night import connect_crms
+from pipelines.night import connect_crms, open_journal
 from pipelines.outcome import stopped
 from pipelines.report import send
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import BatchRefused, FieldsMissing, OutcomeUnknown
 from pipelines.writeback.apply import ApplyStopped, apply_plan
-from pipelines.writeback.journal import Journal, Run
+from pipelines.writeback.journal import Run
 from pipelines.writeback.plan import Change, Plan
 from pipelines.writeback.plan_files import save_plan
 
@@ -256,17 +256,15 @@ def test_a_refused_write_keeps_no_secret(slug, failure, chosen, told, capsys):
     chosen.data_dir.mkdir()
     plan = Plan(changes=(Change(slug, object, id, "days_overdue", None, "3"),), as_of=DAY.isoformat(), records=((slug, 1),))
     with stub(answer) as vendor:
-        crms = connect_crms(at(chosen, vendor.url))
-        journal = Journal(f"sqlite:///{chosen.data_dir / 'journal.sqlite'}")
+        here = at(chosen, vendor.url)
         try:
-            result = apply_plan(plan, crms, journal, Run("run", "apply", DAY, NIGHT), now=lambda: NIGHT)
+            with open_journal(here) as journal:
+                result = apply_plan(plan, connect_crms(here), journal, Run("run", "apply", DAY, NIGHT), now=lambda: NIGHT)
             told += [one.message for one in result.problems]
             assert result.rejected == 1
         except (ApiError, ApplyStopped, ConnectionLost, FieldsMissing, BatchRefused, OutcomeUnknown) as error:
             with caught(told, type(error)):
                 raise
-        finally:
-            journal.close()
     save_plan(plan, chosen.data_dir / "plans")
     told.append("".join(capsys.readouterr()))
     search(chosen.data_dir)
