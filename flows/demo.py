@@ -20,7 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from flows import once, show
+from flows import once, process, show
 from pipelines import environment, landing, settings
 from pipelines.vendors import VENDORS
 
@@ -41,7 +41,7 @@ FIGURES = {
 
 def main() -> None:
     began = time.monotonic()
-    environment.settle()
+    process.begin()
     shutil.rmtree(DATA, ignore_errors=True)
     environment.isolate_prefect(DATA)
     with _sandbox() as url:

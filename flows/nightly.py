@@ -15,9 +15,9 @@ from prefect.states import Completed, Failed, State
 from prefect.utilities.annotations import quote
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from flows import trouble
+from flows import process, trouble
 from flows.when import tonight
-from pipelines import acceptance, conclude, environment, folder, outcome, publish, settings, tieout
+from pipelines import acceptance, conclude, folder, outcome, private, publish, settings, tieout
 from pipelines import night as steps
 from pipelines.extract import ExtractFailed, Receipt
 from pipelines.http import ApiError
@@ -79,7 +79,9 @@ def publish_marts(night: Night) -> tuple[Path, Path, report.Report]:
 def publish_night(night: Night) -> tuple[Path, Path, report.Report]:
     published = publish.publish(night.settings, night.as_of, night.known_at)
     figures = report.collect(published, night.settings)
-    return published, report.write_page(figures, night.settings.data_dir / "reports" / "report.html"), figures
+    page = report.write_page(figures, night.settings.data_dir / "reports" / "report.html")
+    private.share(night.settings, page)
+    return published, page, figures
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
@@ -117,9 +119,10 @@ def nightly(as_of: str | None = None, known_at: str | None = None, mode: str | N
     """Extract, build, guard, publish, plan, apply, report. `mode` (off, plan, apply) overrides the configuration; the
     other parameters are those of `crossfoot run`. The final state's data is the night's Outcome, or the error of a night that could
     not begin: its configuration is wrong, or its folder cannot be used or is in use."""
-    environment.settle()
+    process.begin()
     try:
         chosen = settings.load(VENDORS, config=Path(config) if config else None, data_dir=Path(data_dir) if data_dir else None)
+        private.keep_private(chosen)
         if mode == "apply":
             steps.need_writing(chosen)
         with folder.alone(chosen.data_dir, "run"):

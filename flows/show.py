@@ -29,7 +29,7 @@ EXIT_CODES = {
     "BlockedPlan": 3, "PlanFileError": 2, "JournalUnavailable": 1, "JournalError": 2, "UnknownAccount": 2, "BadRecords": 2,
     "NoPackage": 2, "OSError": 1, "LockHeld": 1, "ApplyStopped": 1, "FieldsMissing": 1, "NotPrinted": 1, "TransformFailed": 1,
     "ExtractFailed": 1, "ApiError": 1, "ConnectionLost": 1, "QueryRefused": 2, "BudgetSpent": 1, "ForeignHost": 1, "WriteRefused": 1,
-    "WarehouseBusy": 1, "WarehouseUnusable": 1, "FolderBusy": 1, "NoServer": 1,
+    "WarehouseBusy": 1, "WarehouseUnusable": 1, "FolderBusy": 1, "NoServer": 1, "OddAnswer": 1,
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
 import urllib.request
 from datetime import UTC, date, datetime, timedelta
+from http.client import HTTPException
 from typing import Any
 
 from pipelines import extract
+from pipelines.foreign import read_json
 from pipelines.night import Night, Progress, silent
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.warehouse import WarehouseBusy, WarehouseUnusable
@@ -58,8 +58,8 @@ def sandbox_health(settings: Settings) -> dict[str, Any]:
     """What the sandbox says of itself: its date (`today`) and time (`now`)."""
     try:
         with urllib.request.urlopen(f"{settings.sandbox_url}/_sandbox/health", timeout=30) as answer:
-            return json.load(answer)
-    except (urllib.error.URLError, TimeoutError, json.JSONDecodeError) as error:
+            return read_json(answer.read().decode("utf-8"))
+    except (OSError, ValueError, HTTPException) as error:
         raise ConfigurationError(
             [f"no sandbox answers at {settings.sandbox_url} ({error}); start one with `crossfoot sandbox`, "
              "or write a crossfoot.toml to work with real accounts"]

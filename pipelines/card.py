@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,8 @@ class Setting:
 class Secret:
     """A value that never stands in the configuration: an environment variable, or the same name in dlt's providers.
 
-    `only_for` (key, value): needed only where that setting of the vendor has that value.
+    `only_for` (key, value): needed only where that setting of the vendor has that value. `is_public`: it only names an app or
+    a company, and may be shown.
     """
 
     name: str
@@ -30,6 +32,18 @@ class Secret:
     help: str
     sandbox: str
     only_for: tuple[str, str] | None = None
+    is_public: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call other than GET that may be made: its method, and its path below the vendor's address as a whole, a pattern."""
+
+    method: str
+    path: str
+
+    def covers(self, method: str, path: str) -> bool:
+        return method == self.method and re.fullmatch(self.path, path, re.ASCII) is not None
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,8 @@ class Card:
 
     `account`: what the vendor calls a customer's account (portal, organisation); then `identity(api, settings)` in source.py gives
     {id: name} of those that the configuration reaches. `calls_a_night` is the default of its setting max_calls_per_night: what
-    reading may use; 0 sets no limit.
+    reading may use; 0 sets no limit. `allowed` are the calls other than GET that Crossfoot may make there, to read or to write;
+    every other one is refused before it leaves.
     """
 
     slug: str
@@ -68,6 +83,7 @@ class Card:
     scopes: tuple[str, ...] = ()
     calls_a_night: int = 0
     account: str = ""
+    allowed: tuple[Call, ...] = ()
 
     @property
     def is_called(self) -> bool:

@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 
+from pipelines import private
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.night import Tokens, check_company, connect_crm, open_journal
+from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings, missing_mail_password, missing_secrets
 from pipelines.transform import PROJECT
 from pipelines.vendors import VENDORS
@@ -36,8 +38,8 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[str]:
 
 
 def _folders(settings: Settings) -> list[str]:
-    findings = []
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    findings = private.keep_private(settings)
     if not os.access(settings.data_dir, os.W_OK):
         findings.append(f"{settings.data_dir} cannot be written; change its owner or choose another with --data-dir")
     if not (PROJECT / "dbt_project.yml").is_file():
@@ -59,4 +61,7 @@ def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
             findings += setup.sentences(slug, setup.missing(crm))
     except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing, OtherCompany) as error:
         findings = [str(error)]
-    return findings
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        findings = [f"{slug}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); try again later, and "
+                    "report it where it stays so"]
+    return [redact(sentence) for sentence in findings]

@@ -16,8 +16,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from pipelines import environment, landing, warehouse
-from pipelines.http import ApiError, BudgetSpent, ConnectionLost, redact
+from pipelines.http import ApiError, BudgetSpent, ConnectionLost
 from pipelines.landing import Job, Table
+from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 

@@ -124,8 +124,8 @@ def _moment(text: str) -> datetime:
 
 def _number(value: Any, kind: str) -> Decimal | None:
     """The value in the kind's scale; None where it is no number or too large for its column. Python reads more as a
-    number than a vendor means by one: true is 1 and 1_000 is 1000."""
-    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+    number than a vendor means by one: true is 1, 1_000 is 1000, and the digits of every script count."""
+    if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or not value.isascii())):
         return None
     precision, scale = _SCALES[kind]
     try:
@@ -277,7 +277,7 @@ class OddAnswer(Exception):
 def _explained(job: Job, name: str, pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     try:
         yield from pages
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         vendor = f"{job.api.vendor}: " if job.api else ""
         raise OddAnswer(f"{vendor}{name}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); run again "
                         "later, and report it where it stays so") from error

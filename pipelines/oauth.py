@@ -7,13 +7,17 @@ thread while the others wait. Nothing here knows how long a token lives: vendors
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-from pipelines.http import Api, ApiError, RetryPolicy, hide
+from pipelines.card import Call
+from pipelines.http import Api, ApiError, Response, RetryPolicy
+from pipelines.redaction import hide
+from pipelines.settings import ConfigurationError
 
 ASSERTION_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523
 # A signed assertion is used at once; vendors refuse one that is valid for longer than a few minutes.
@@ -28,12 +32,27 @@ class TokenStore(Protocol):
     def put(self, vendor: str, account: str, token: str) -> None: ...
 
 
+def _asking(path: str) -> tuple[Call]:
+    """The one call that signing in makes besides GET: for a token."""
+    return (Call("POST", re.escape(path)),)
+
+
+def _token(answer: Response, name: str) -> str:
+    """The token of that name in an answer, hidden from then on. Raises ApiError where there is none."""
+    found = answer.json.get(name) if isinstance(answer.json, dict) else None
+    if not found or not isinstance(found, str):
+        raise ApiError(answer.status, answer.text, answer.request, f"the answer has no {name}; run again later")
+    hide(found)
+    return found
+
+
 class _Basic:
     """Basic authorisation of the app itself, for the token endpoint."""
 
     def __init__(self, client_id: str, client_secret: str):
         hide(client_secret)
         self._header = "Basic " + base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        hide(self._header.removeprefix("Basic "))
 
     def header(self) -> str:
         return self._header
@@ -58,9 +77,7 @@ class _Token(ABC):
         """Fetches a new access token unless another thread already has; False never, a refusal raises ApiError."""
         with self._lock:
             if not self._access or refused == f"Bearer {self._access}":
-                token = self._fetch()
-                hide(token)
-                self._access = token
+                self._access = self._fetch()
         return True
 
     @abstractmethod
@@ -75,7 +92,8 @@ class RotatingToken(_Token):
     def __init__(self, base_url: str, path: str, *, vendor: str, account: str, client_id: str, client_secret: str,
                  first_refresh_token: str, store: TokenStore, retry: RetryPolicy, remedies: Mapping[int, str]):
         super().__init__()
-        self._api = Api(base_url, vendor=f"{vendor} sign-in", auth=_Basic(client_id, client_secret), retry=retry, remedies=remedies)
+        self._api = Api(base_url, vendor=f"{vendor} sign-in", auth=_Basic(client_id, client_secret),
+                        allowed=_asking(path), retry=retry, remedies=remedies)
         self._path, self._vendor, self._account = path, vendor, account
         self._first, self._store = first_refresh_token, store
 
@@ -88,18 +106,16 @@ class RotatingToken(_Token):
             if error.status != 400 or not stored or stored == self._first:
                 raise
             answer = self._ask(self._first)
-        hide(answer["access_token"])
-        if answer["refresh_token"] != stored:
-            self._store.put(self._vendor, self._account, answer["refresh_token"])
-        return answer["access_token"]
+        renewed = _token(answer, "refresh_token")
+        if renewed != stored:
+            self._store.put(self._vendor, self._account, renewed)
+        return _token(answer, "access_token")
 
-    def _ask(self, refresh_token: str) -> dict[str, str]:
+    def _ask(self, refresh_token: str) -> Response:
         """A new pair of tokens. Asking twice is safe: the token that was used works until its successor has been."""
         hide(refresh_token)
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        answer = self._api.post(self._path, data=form, safe=True).json
-        hide(answer["refresh_token"])
-        return answer
+        return self._api.post(self._path, data=form, safe=True)
 
 
 class ClientCredentials(_Token):
@@ -110,12 +126,12 @@ class ClientCredentials(_Token):
         super().__init__()
         hide(client_secret)
         auth = _Basic(client_id, client_secret) if basic else None
-        self._api = Api(base_url, vendor=f"{vendor} sign-in", auth=auth, retry=retry, remedies=remedies)
+        self._api = Api(base_url, vendor=f"{vendor} sign-in", auth=auth, allowed=_asking(path), retry=retry, remedies=remedies)
         own = {} if basic else {"client_id": client_id, "client_secret": client_secret}
         self._path, self._form = path, {"grant_type": "client_credentials", **own, **(form or {})}
 
     def _fetch(self) -> str:
-        return self._api.post(self._path, data=self._form, safe=True).json["access_token"]
+        return _token(self._api.post(self._path, data=self._form, safe=True), "access_token")
 
 
 class JwtBearer(_Token):
@@ -126,14 +142,26 @@ class JwtBearer(_Token):
                  retry: RetryPolicy, remedies: Mapping[int, str] | None = None):
         super().__init__()
         hide(private_key)
-        self._api = Api(base_url, vendor=f"{vendor} sign-in", retry=retry, remedies=remedies)
+        self._api = Api(base_url, vendor=f"{vendor} sign-in", allowed=_asking(path), retry=retry, remedies=remedies)
         self._path, self._claims, self._key, self._clock_path = path, claims, private_key, clock_path
 
     def _fetch(self) -> str:
         import jwt  # late: cryptography takes its time to load, and most vendors take a secret
 
-        now = int(parsedate_to_datetime(self._api.get(self._clock_path).headers["Date"]).timestamp())
-        assertion = jwt.encode({**self._claims, "exp": now + ASSERTION_SECONDS}, self._key, algorithm="RS256")
+        claims = {**self._claims, "exp": self._now() + ASSERTION_SECONDS}
+        try:
+            assertion = jwt.encode(claims, self._key, algorithm="RS256")
+        except (jwt.PyJWTError, ValueError, TypeError):  # not chained: it may show a part of the key
+            raise ConfigurationError([f"{self._api.vendor}: the private key cannot be read; set the whole PEM of an RSA key"]) from None
         hide(assertion)
         form = {"grant_type": ASSERTION_GRANT, "assertion": assertion}
-        return self._api.post(self._path, data=form, safe=True).json["access_token"]
+        return _token(self._api.post(self._path, data=form, safe=True), "access_token")
+
+    def _now(self) -> int:
+        """The vendor's time, in seconds since 1970."""
+        answer = self._api.get(self._clock_path)
+        said = str(answer.headers.get("Date") or "")
+        try:
+            return int(parsedate_to_datetime(said).timestamp())
+        except (ValueError, TypeError, OverflowError):
+            raise ApiError(answer.status, f"Date: {said}", answer.request, "the answer says no time; run again later") from None

@@ -11,7 +11,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.settings import Settings
+from pipelines.foreign import read_json
+from pipelines.redaction import redact
+from pipelines.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:  # `crossfoot status` reads this file's document and has a second for it
     from pipelines.extract import Receipt
@@ -157,7 +159,7 @@ def _problems(applied: ApplyResult) -> str:
 
 def stopped(error: Exception | str) -> str:
     """What a night says that ended before it could publish, and, where the error came from the writing, in its midst."""
-    return f"The night stopped and published nothing: {str(error).rstrip('.')}; mend that and run the night again."
+    return f"The night stopped and published nothing: {redact(str(error)).rstrip('.')}; mend that and run the night again."
 
 
 def _planned(plan: Plan) -> str:
@@ -188,4 +190,7 @@ def version(settings: Settings) -> int | None:
 def load(settings: Settings) -> dict[str, Any] | None:
     """The last night's outcome document; None before the first."""
     path = settings.data_dir / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return read_json(path.read_text(encoding="utf-8")) if path.exists() else None
+    except ValueError as error:
+        raise ConfigurationError([f"{path} cannot be read ({error}); delete it, the next night writes it again"]) from error

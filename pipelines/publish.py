@@ -6,7 +6,7 @@ import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from pipelines import landing
+from pipelines import landing, private
 from pipelines.settings import Settings
 
 SCHEMA = "marts"
@@ -43,6 +43,7 @@ def publish(settings: Settings, as_of: date, known_at: datetime) -> Path:
             connection.execute("INSERT INTO published.main.published_night VALUES (?, ?)", [as_of, known_at])
         finally:
             connection.execute("DETACH published")
+    private.share(settings, fresh)
     if keep := settings.get("publish", "keep"):
         _name_by_time(fresh, known_at)
     os.replace(fresh, target)

@@ -6,7 +6,9 @@ import csv
 import json
 import math
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -22,13 +24,71 @@ if TYPE_CHECKING:
 # Rows beyond those that are given are counted up to this many.
 MAX_COUNTED = 1_000_000
 BATCH_ROWS = 10_000
-# Nothing but the opened file can be reached, and the statement itself cannot undo that.
-LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true")
+# Nothing but the opened file can be reached, nothing is put aside on the disk, and the statement itself cannot undo that.
+LOCKS = ("SET temp_directory = ''", "SET enable_external_access = false", "SET lock_configuration = true")
+# Seconds after which a statement that was interrupted and goes on is not waited for.
+GRACE_SECONDS = 5
+# Memory besides the statement's own that reading the file and giving the rows on takes.
+ROOM = 256
+MEGABYTE = 1_000_000
 READING = "SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE or SHOW TABLES"
 
 
 class QueryRefused(Exception):
     """A question that cannot be answered: nothing is published, the SQL is wrong, or it does more than read."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long one statement may take, in seconds, and how much memory, in megabytes."""
+
+    seconds: float = 60
+    megabytes: int = 1024
+
+    @property
+    def too_long(self) -> str:
+        return f"the question took longer than {self.seconds:g} seconds; ask for less, or raise [sql] seconds"
+
+    @property
+    def too_much(self) -> str:
+        return f"the question needs more than {self.megabytes} MB of memory; ask for less, or raise [sql] memory_megabytes"
+
+    @contextmanager
+    def kept(self, connection: duckdb.DuckDBPyConnection, on_stuck: Callable[[str], None] | None) -> Iterator[None]:
+        """Holds what runs on the connection to the bounds; the connection only reads from then on."""
+        for setting in (f"SET memory_limit = '{self.megabytes}MB'", *LOCKS):
+            connection.execute(setting)
+        timers = [threading.Timer(self.seconds, connection.interrupt)]
+        timers += [threading.Timer(self.seconds + GRACE_SECONDS, on_stuck, [self.too_long])] if on_stuck else []
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
+        try:
+            with _address_space((self.megabytes + ROOM) * MEGABYTE):
+                yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+
+@contextmanager
+def _address_space(more: int) -> Iterator[None]:
+    """Lets this process take so many bytes more: DuckDB does not count what texts take. Where the system cannot tell how much it
+    has (it is no Linux), DuckDB's own limit has to do."""
+    taken = Path("/proc/self/statm")
+    if not taken.exists():
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = int(taken.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + more
+    ceilings = [limit for limit in before if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([wanted, *ceilings]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @dataclass(frozen=True)
@@ -52,17 +112,20 @@ class Answer:
         }
 
 
-def ask(published: Path, sql: str, limit: int) -> Answer:
-    """The first `limit` rows of one reading statement over the published marts. Raises QueryRefused."""
+def ask(published: Path, sql: str, limit: int, bounds: Bounds = Bounds(), on_stuck: Callable[[str], None] | None = None) -> Answer:
+    """The first `limit` rows of one reading statement over the published marts. Raises QueryRefused, also for a statement
+    that goes beyond its bounds. `on_stuck` is told of one that does not even let itself be interrupted, and has to end the process."""
     import duckdb
 
-    with _opened(published) as connection:
-        for lock in LOCKS:
-            connection.execute(lock)
+    with _opened(published) as connection, bounds.kept(connection, on_stuck):
         try:
             result = connection.execute(_one_reading(connection.extract_statements(sql)))
             rows = result.fetchmany(limit)
             more, is_counted = _rest(result)
+        except duckdb.InterruptException as error:
+            raise QueryRefused(bounds.too_long) from error
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            raise QueryRefused(bounds.too_much) from error
         except duckdb.Error as error:
             raise QueryRefused(str(error)) from error
         return Answer(tuple(column[0] for column in result.description), tuple(str(column[1]) for column in result.description),

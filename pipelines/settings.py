@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo
 
 from pipelines import settings_rules as rules
 from pipelines.card import Card, Setting
+from pipelines.credentials import hide_password_of, mail_password, vendor_secrets
+from pipelines.network import Network, find_network
 from pipelines.settings_general import GENERAL, MAIL_PASSWORD_VARIABLE
 from pipelines.settings_kinds import checked
 from pipelines.settings_rules import place
@@ -51,6 +53,7 @@ class Settings:
     sandbox_url: str
     secrets: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
     mail_password: str = field(repr=False, default="")
+    network: Network = Network()
 
     def get(self, section: str, key: str) -> Any:
         """A setting's value; a name that does not exist is a mistake in the code and raises KeyError."""
@@ -116,6 +119,8 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
     rules.check_thresholds(values, problems, text, path)
     rules.check_mail(values, problems, text, path)
     rules.check_report(values, problems, text, path)
+    hide_password_of(values["journal"]["url"])
+    outside = find_network(values["network"], environment, path.parent if path else Path(), problems)
     sandbox_url = environment.get(SANDBOX_URL_VARIABLE) or f"http://127.0.0.1:{SANDBOX_PORT}"
     if not sandbox_url.startswith(("http://", "https://")):
         problems.append(f"{SANDBOX_URL_VARIABLE} is {sandbox_url!r}; write a URL such as http://127.0.0.1:{SANDBOX_PORT}")
@@ -129,8 +134,9 @@ def load(cards: Mapping[str, Card], *, config: Path | None = None, data_dir: Pat
         data_dir=folder,
         values=MappingProxyType({name: MappingProxyType(section) for name, section in values.items()}),
         sandbox_url=sandbox_url.rstrip("/"),
-        secrets={slug: _secrets(card, profile, environment) for slug, card in cards.items()},
-        mail_password=environment.get(MAIL_PASSWORD_VARIABLE, "").strip(),
+        secrets={slug: vendor_secrets(card, profile, environment) for slug, card in cards.items()},
+        mail_password=mail_password(environment),
+        network=outside,
     )
 
 
@@ -263,24 +269,3 @@ def missing_mail_password(settings: Settings) -> list[str]:
     if not settings.get("mail", "to") or not settings.get("mail", "user") or settings.mail_password:
         return []
     return [f"[mail] user is {settings.get('mail', 'user')!r} and the password is missing; set {MAIL_PASSWORD_VARIABLE} in the environment"]
-
-
-def _secrets(card: Card, profile: str, environment: Mapping[str, str]) -> dict[str, str]:
-    if profile == "sandbox":
-        return {secret.name: secret.sandbox for secret in card.secrets}
-    # Stripped: the line end of a pasted value would be refused as a header, in an error that shows the value.
-    found = {secret.name: environment.get(secret.variable, "").strip() for secret in card.secrets}
-    return {name: value or _from_dlt(card.slug, name, environment).strip() for name, value in found.items()}
-
-
-def _from_dlt(slug: str, name: str, environment: Mapping[str, str]) -> str:
-    """dlt's own providers (environment in its spelling, .dlt/secrets.toml, vaults); asked only when there is a chance."""
-    variable = f"SOURCES__{slug.upper()}__{name.upper()}"
-    if variable in environment:
-        return environment[variable]
-    if not Path(".dlt").is_dir():
-        return ""
-    import dlt  # late: it takes two seconds, and `status` has one
-
-    return dlt.secrets.get(f"sources.{slug}.{name}") or ""
-

@@ -29,6 +29,7 @@ from pipelines import night as steps
 from pipelines.http import Api, Bearer, Response
 from pipelines.sandbox.world import Sold, World
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS
+from pipelines.vendors.hubspot import CARD
 from pipelines.vendors.hubspot.crm import HubSpotCrm
 from pipelines.vendors.hubspot.sandbox import Sandbox
 from pipelines.writeback import setup
@@ -50,7 +51,7 @@ class DyingApi(Api):
     """HubSpot's API in a process that dies where its switch says: before or after a call."""
 
     def __init__(self, url: str, switch: Switch):
-        super().__init__(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN))
+        super().__init__(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN), allowed=CARD.allowed)
         self.switch = switch
 
     def _call(self, method: str, path: str, **content: Any) -> Response:

@@ -15,7 +15,7 @@ from test_hubspot_crm import refused, scripted, shown
 from pipelines.http import Api, ApiError, Bearer
 from pipelines.sandbox.world import make_world
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, BatchRefused, Deviation, Field, FieldsMissing, Outcome, RecordUpdate
-from pipelines.vendors.hubspot import VERSION
+from pipelines.vendors.hubspot import CARD, VERSION
 from pipelines.vendors.hubspot.crm import HubSpotCrm
 from pipelines.vendors.hubspot.sandbox import Sandbox as HubSpotSandbox
 from pipelines.vendors.salesforce import crm_metadata as metadata
@@ -119,7 +119,7 @@ class Portal:
     """A sandbox portal and the client that speaks to it."""
 
     def __init__(self, url: str):
-        self.api = Api(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN))
+        self.api = Api(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN), allowed=CARD.allowed)
         self.crm = HubSpotCrm(self.api)
 
     def properties(self) -> dict[str, dict]:

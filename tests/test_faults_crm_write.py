@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from pipelines.card import Call
 from pipelines.http import Api, ApiError, BudgetSpent, RetryPolicy
 from pipelines.vendors.salesforce.refusals import REMEDIES, later, spent
 
@@ -40,6 +41,7 @@ def refusing(*refusals: tuple[int, str, str]) -> Iterator[tuple[Api, list[str]]]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield Api(f"http://127.0.0.1:{server.server_port}", vendor="salesforce", remedies=REMEDIES, spent=spent, later=later,
+                  allowed=[Call("PATCH", "services/data")],
                   retry=RetryPolicy(attempts=3, base_seconds=Decimal(1), sleep=lambda seconds: None)), calls
     finally:
         server.shutdown()

@@ -13,8 +13,8 @@ import pytest
 from extract_fixture import settings_at
 from sandbox_fixture import Ticker
 
-from pipelines import http
-from pipelines.card import Limit
+from pipelines import http, redaction
+from pipelines.card import Call, Limit
 from pipelines.http import (
     Api,
     ApiError,
@@ -28,6 +28,7 @@ from pipelines.http import (
 )
 
 TOKEN = "pat-na1-0123456789-abcdef"
+ANYTHING = tuple(Call(method, ".*") for method in ("POST", "PATCH", "PUT", "DELETE"))
 
 
 @dataclass
@@ -94,11 +95,11 @@ def waits() -> list:
 
 @pytest.fixture
 def api(vendor, waits) -> Api:
-    return Api(vendor.url, vendor="acme", auth=Bearer(TOKEN), retry=RetryPolicy(3, Decimal(1), 5, sleep=waits.append))
+    return Api(vendor.url, vendor="acme", auth=Bearer(TOKEN), allowed=ANYTHING, retry=RetryPolicy(3, Decimal(1), 5, sleep=waits.append))
 
 
 def impatient(vendor: Vendor, waits: list) -> Api:
-    return Api(vendor.url, vendor="acme", retry=RetryPolicy(3, Decimal(1), 0.2, sleep=waits.append))
+    return Api(vendor.url, vendor="acme", allowed=ANYTHING, retry=RetryPolicy(3, Decimal(1), 0.2, sleep=waits.append))
 
 
 # --- Where calls go
@@ -145,18 +146,27 @@ def test_a_redirect_is_an_error_and_is_not_followed(vendor, api, status):
 
 
 @pytest.mark.parametrize("method", ["post", "patch", "put", "delete"])
-def test_a_system_that_is_only_read_is_sent_nothing_but_get(vendor, method):
-    api = Api(vendor.url, vendor="acme", read_only=True)
-    with pytest.raises(WriteRefused, match=f"acme: refused {method.upper()}; this system is only read"):
+def test_a_client_without_a_list_sends_nothing_but_get(vendor, method):
+    api = Api(vendor.url, vendor="acme")
+    with pytest.raises(WriteRefused, match=f"acme: refused {method.upper()} /records; the vendor's card lists no such call"):
         getattr(api, method)("records")
     assert vendor.calls == []
     assert api.get("records").status == 200
 
 
-def test_a_reading_post_is_refused_there_too(vendor):
+def test_a_listed_call_is_the_whole_path_below_the_base(vendor):
+    api = Api(f"{vendor.url}/v1", vendor="acme", allowed=[Call("POST", r"records/\w+/search")])
+    assert api.post("records/deals/search", {}, safe=True).json == {}
+    refused = ["records/deals/search/x",
+               "x/records/deals/search", "records/../deals/search", "records/deals%2fx/search", "records/d٣/search",
+               f"{vendor.url}/records/deals/search", f"{vendor.url}/v1x/records/deals/search", f"{vendor.url}/v1/../records/deals/search",
+               "records/%2e%2e/search", "records/deals/search\n", "records"]
+    for path in refused:
+        with pytest.raises(WriteRefused):
+            api.post(path, {}, safe=True)
     with pytest.raises(WriteRefused):
-        Api(vendor.url, vendor="acme", read_only=True).post("search", {}, safe=True)
-    assert vendor.calls == []
+        api.delete("records/deals/search")
+    assert len(vendor.calls) == 1
 
 
 def test_no_proxy_and_no_netrc_is_used(vendor, tmp_path, monkeypatch):
@@ -384,7 +394,7 @@ class Renewing:
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_a_refused_token_is_renewed_once_and_the_call_repeated(vendor, attempts, method):
     auth = Renewing()
-    api = Api(vendor.url, vendor="acme", auth=auth, retry=RetryPolicy(attempts, sleep=lambda _: None))
+    api = Api(vendor.url, vendor="acme", auth=auth, allowed=ANYTHING, retry=RetryPolicy(attempts, sleep=lambda _: None))
     vendor.script = [(401, "expired"), (200, '{"id": 1}')]
     assert getattr(api, method)("records").json == {"id": 1}
     assert [header for _, _, header in vendor.calls] == ["Bearer token-1", "Bearer token-2"]
@@ -420,7 +430,7 @@ def test_numbers_are_decimals_from_their_own_text(vendor, api, text):
 
 
 def test_an_answer_that_is_not_json_is_named(vendor, api):
-    vendor.script = [(200, "<html>maintenance</html>")]
+    vendor.script = [(200, "<html>maintenance</html>")] * 3
     with pytest.raises(ApiError, match="acme: GET /records answered 200: <html>maintenance</html>; that is not JSON"):
         _ = api.get("records").json
 
@@ -455,21 +465,21 @@ def test_secrets_never_stand_in_an_error(vendor, api, body):
 
 def test_a_path_that_ends_in_bearer_is_no_token():
     text = "POST /oauth2/v1/tokens/bearer answered 400"
-    assert http.redact(text) == text
-    assert http.redact("Authorization: bearer abcdefgh12345") == "Authorization: bearer ***"
+    assert redaction.redact(text) == text
+    assert redaction.redact("Authorization: bearer abcdefgh12345") == "Authorization: bearer ***"
 
 
 def test_of_two_secrets_the_longer_is_hidden_whole():
-    http.hide("rt-short-one")
-    http.hide("rt-short-one-and-longer")
-    http.hide("it")
-    assert http.redact("it was rt-short-one-and-longer") == "it was ***"
+    redaction.hide("rt-short-one")
+    redaction.hide("rt-short-one-and-longer")
+    redaction.hide("it")
+    assert redaction.redact("it was rt-short-one-and-longer") == "it was ***"
 
 
 def test_a_token_never_stands_in_a_representation_or_a_log(vendor, caplog):
     caplog.set_level(logging.DEBUG)
     auth = Bearer(TOKEN)
-    api = Api(vendor.url, vendor="acme", auth=auth, retry=RetryPolicy(2, sleep=lambda _: None))
+    api = Api(vendor.url, vendor="acme", auth=auth, allowed=ANYTHING, retry=RetryPolicy(2, sleep=lambda _: None))
     vendor.script = [(500, TOKEN), (200, json.dumps({"token": TOKEN})), "cut"]
     response = api.get("records")
     with pytest.raises(ConnectionLost) as caught:

@@ -64,7 +64,7 @@ def test_every_mistake_is_named_at_once_with_file_line_and_remedy(tmp_path):
         1: 'write "sandbox" or "live"',
         3: 'ISO 4217 code such as "EUR"',
         4: 'IANA time zone such as "Europe/Berlin"',
-        6: "[network] timeout is not known; the keys are attempts, retry_base_seconds, timeout_seconds",
+        6: "[network] timeout is not known; the keys are answer_megabytes, attempts, ca_file, call_seconds",
         7: "[network] attempts is 0; write a whole number from 1 up",
         8: "[network] timeout_seconds is 0; write a whole number from 1 up",
         10: "[writeback] mode is 'aply'; write one of off, plan, apply",

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import resource
 import shutil
+import subprocess
+import sys
+import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
@@ -14,7 +19,7 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
-from night_fixture import command_here, first_night
+from night_fixture import command_here, environment, first_night
 
 from pipelines import landing, query
 from pipelines.query import ask
@@ -227,3 +232,40 @@ def test_docs_is_one_page_that_loads_nothing_from_the_network(tmp_path_factory, 
 def test_docs_needs_a_build(command):
     ended = command("docs")
     assert ended.code == 2 and "holds no models yet" in ended.err
+
+
+# -- bounds
+
+
+@pytest.mark.parametrize("sql, says", [
+    ("SELECT count(*) FROM range(100000000000) a, range(1000) b", r"took longer than 0.2 seconds; ask for less, or raise \[sql\] seconds"),
+    ("SELECT repeat('x', 100000000) FROM range(1000)", r"more than 100 MB of memory; ask for less, or raise \[sql\] memory_megabytes"),
+    ("SELECT list(i) FROM range(1000000000) t(i)", "more than 100 MB of memory"),
+])  # fmt: skip
+def test_a_question_has_bounds_of_time_and_memory(data, sql, says):
+    seconds = 0.2 if "longer" in says else 20
+    before, began = resource.getrlimit(resource.RLIMIT_AS), time.monotonic()
+    with pytest.raises(query.QueryRefused, match=says):
+        ask(published(data), sql, 10, query.Bounds(seconds, 100))
+    assert time.monotonic() - began < 10 and resource.getrlimit(resource.RLIMIT_AS) == before
+    assert ask(published(data), "SELECT 1", 10, query.Bounds(seconds, 100)).rows == [(1,)]
+    assert [path.name for path in published(data).parent.iterdir()] == ["crossfoot.duckdb"], "nothing was put aside on the disk"
+
+
+def test_a_question_that_cannot_be_interrupted_ends_the_command(data, tmp_path):
+    """One value of one row, on which DuckDB works without looking up."""
+    config = tmp_path / "crossfoot.toml"
+    config.write_text('profile = "sandbox"\n[sql]\nseconds = 1\n', encoding="utf-8")
+    code = ("import sys; from pipelines import query; query.GRACE_SECONDS = 0.1\nfrom flows.cli import main\nmain()")
+    slow = "SELECT levenshtein(repeat('ab', 100000), repeat('ba', 100000))"
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, "--config", config, "--data-dir", data, "--json", "sql", slow], cwd=tmp_path,
+                          env=environment(), text=True, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2 and "took longer than 1 seconds" in done.stderr and "took longer" in json.loads(done.stdout)["errors"][0]
+    assert time.monotonic() - began < 30
+
+
+def test_bounds_are_settings(command, data):
+    (data.parent / "crossfoot.toml").write_text('profile = "sandbox"\n[sql]\nmemory_megabytes = 20\n', encoding="utf-8")
+    ended = command("sql", "SELECT list(i) FROM range(1000000000) t(i)")
+    assert ended.code == 2 and "more than 20 MB of memory" in ended.err

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from flows import process
 from flows.cli import nights, reading, steps
 from flows.cli.common import chosen, exit_codes, speak
 from flows.cli.review import review
-from pipelines import environment
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -29,7 +29,7 @@ def options(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     chosen.config, chosen.data_dir, chosen.home, chosen.json = config, data_dir, home, json
-    environment.settle()
+    process.begin()
     speak(utf8=json)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from flows import show, trouble
-from pipelines import folder
+from pipelines import folder, private
 from pipelines import settings as configuration
+from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 
@@ -35,7 +37,9 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        return configuration.load(VENDORS, config=self.config, data_dir=self.data_dir, home=self.home)
+        loaded = configuration.load(VENDORS, config=self.config, data_dir=self.data_dir, home=self.home)
+        private.keep_private(loaded)
+        return loaded
 
 
 chosen = Context()
@@ -131,9 +135,15 @@ def exit_codes() -> Iterator[None]:
         _fail([said], show.known(error))
 
 
-def _fail(sentences: Any, code: int) -> None:
-    from pipelines.http import redact
+def end_at_once(sentence: str) -> None:
+    """Ends the process with a sentence, for a thread that notices that the main one cannot be brought to its end."""
+    with suppress(SystemExit):
+        _fail([sentence], WRONG_USE)
+    sys.stdout.flush()
+    os._exit(WRONG_USE)
 
+
+def _fail(sentences: Any, code: int) -> None:
     for sentence in sentences:
         print("\n".join(show.text(line) for line in f"crossfoot: {redact(sentence)}".split("\n")), file=sys.stderr)
     if chosen.json:

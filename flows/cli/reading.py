@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from flows import show
-from flows.cli.common import alone_on_standard_output, alone_with_models, built_night, chosen, open_page, show_document, speak
+from flows.cli.common import (
+    alone_on_standard_output,
+    alone_with_models,
+    built_night,
+    chosen,
+    end_at_once,
+    open_page,
+    show_document,
+    speak,
+)
+from pipelines import private
 from pipelines.settings import ConfigurationError
 
 # Rows that `crossfoot sql` prints for another program at most, unless it is told.
@@ -53,6 +63,7 @@ def report(
         from pipelines.report.workbook import write_workbook
 
         written.append(write_workbook(published, loaded, file or page.with_name("month-end.xlsx")))
+    private.share(loaded, *written)
     show_document({"written": written}, f"The report is in {', '.join(map(str, written))}.")
     if show_it:
         open_page(page)
@@ -71,7 +82,9 @@ def sql(
     if as_csv and chosen.json:
         raise ConfigurationError(["--csv and --json are both given; choose one"])
     limit = limit or (FILE_ROWS if as_csv or chosen.json else show.MAX_ROWS)
-    found = questions.ask(publish.published_path(chosen.settings), query, limit)
+    loaded = chosen.settings
+    bounds = questions.Bounds(loaded.get("sql", "seconds"), loaded.get("sql", "memory_megabytes"))
+    found = questions.ask(publish.published_path(loaded), query, limit, bounds, end_at_once)
     if as_csv:
         speak(utf8=True)
         questions.write_csv(found, sys.stdout)
@@ -88,7 +101,9 @@ def export(
     from pipelines import publish
     from pipelines import query as questions
 
-    written = questions.export_parquet(publish.published_path(chosen.settings), parquet)
+    loaded = chosen.settings
+    written = questions.export_parquet(publish.published_path(loaded), parquet)
+    private.share(loaded, *written)
     show_document({"written": written}, f"{len(written)} files are in {parquet}: {', '.join(path.stem for path in written)}.")
 
 

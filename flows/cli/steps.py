@@ -55,8 +55,11 @@ def doctor() -> None:
     from flows.when import now
     from pipelines import doctor as check
 
-    findings = check.examine(chosen.settings, now)
-    show_document({"problems": findings}, show.problems(findings))
+    loaded = chosen.settings
+    findings, ways = check.examine(loaded, now), loaded.network.lines()
+    if ways and not chosen.json:
+        print("\n".join(ways), file=sys.stderr)
+    show_document({"problems": findings, "network": ways}, show.problems(findings))
     raise typer.Exit(FAILED if findings else DONE)
 
 

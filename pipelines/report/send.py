@@ -17,6 +17,7 @@ from email.utils import format_datetime, make_msgid
 from html.parser import HTMLParser
 
 from pipelines.outcome import Outcome
+from pipelines.redaction import hide, redact
 from pipelines.settings import MAIL_PASSWORD_VARIABLE, Settings
 
 MAX_SUBJECT = 200
@@ -149,8 +150,8 @@ def _told(settings: Settings, error: Exception) -> str:
 
 def _shown(settings: Settings, code: object, text: bytes | str) -> str:
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    password = settings.mail_password
-    return _one_line(f"{code} {words.replace(password, '***') if password else words}")[:MAX_SHOWN]
+    hide(settings.mail_password)
+    return _one_line(redact(f"{code} {words}"))[:MAX_SHOWN]
 
 
 def _remedy(settings: Settings, error: Exception) -> str:

@@ -15,8 +15,11 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Literal, Protocol
 
+from pipelines.redaction import redact
+
 FieldType = Literal["money", "number", "integer", "date", "datetime", "enumeration", "text", "ids"]
 NUMBERS = ("money", "number", "integer")
+MAX_DIGITS = 100  # before or after the point
 IDS_LENGTH = 255  # characters; the most that a text field of every CRM keeps
 
 FINANCIAL_STATUSES = ("No Invoices", "Credit Hold", "Overdue", "Current")
@@ -176,6 +179,9 @@ class Outcome:
     message: str = ""
     fields: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", redact(self.message))  # it is kept, and shown
+
 
 @dataclass(frozen=True)
 class TaskRequest:
@@ -202,7 +208,7 @@ class BatchRefused(Exception):
     """The vendor refused a whole batch for what one record holds; nothing was written. `fields` are those that it named."""
 
     def __init__(self, message: str, fields: Collection[str] = ()):
-        super().__init__(message)
+        super().__init__(redact(message))
         self.fields = frozenset(fields)
 
 
@@ -212,6 +218,9 @@ class OutcomeUnknown(Exception):
 
 class FieldsMissing(Exception):
     """The CRM does not have a field, or has it in another form, and the message says what to do."""
+
+    def __init__(self, message: str):
+        super().__init__(redact(message))
 
 
 class Crm(Protocol):
@@ -334,10 +343,12 @@ def _spelling(type: FieldType, text: str) -> str:
 
 def _decimal_text(type: FieldType, text: str) -> str:
     try:
-        number = Decimal(text)
+        # Decimal itself would also take the digits of every script, and underscores between them.
+        number = Decimal(text if text.isascii() and "_" not in text else "")
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a number") from None
-    if not number.is_finite() or (type == "integer" and number != number.to_integral_value()):
+    # Written out, a number of many digits fills the memory; no CRM keeps one.
+    if not number.is_finite() or abs(number.adjusted()) > MAX_DIGITS or (type == "integer" and number != number.to_integral_value()):
         raise ValueError(f"{text!r} is no value of type {type}")
     plain = format(number, "f")
     if "." in plain:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
+from pipelines.redaction import redact
 from pipelines.vendors.crm_types import BatchRefused, Crm, Outcome, OutcomeUnknown, TaskRequest, field_of, same
 from pipelines.writeback.approval import left_out, restricted
 from pipelines.writeback.clearing import Leaving
@@ -122,7 +123,7 @@ def running(journal: Journal, run: Run, now: Callable[[], datetime], holder: Hol
             journal.finish_run(run.run_id, "blocked", now(), str(blocked))
             raise
         except BaseException as error:
-            journal.finish_run(run.run_id, "failed", now(), f"{type(error).__name__}: {error}")
+            journal.finish_run(run.run_id, "failed", now(), redact(f"{type(error).__name__}: {error}"))
             raise
 
 

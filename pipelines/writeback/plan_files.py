@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.foreign import read_json
 from pipelines.writeback.plan import Change, Hold, Plan, TaskChange, digest, plain
 
 FORMAT = 1
@@ -37,7 +38,7 @@ def load_plan(path: Path) -> Plan:
     """Reads a saved plan. Raises PlanFileError, naming the file, when it is missing, edited or of another version."""
     remedy = "make a new one with crossfoot plan"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PlanFileError(f"{path} does not exist; {remedy}") from None
     except ValueError as error:

@@ -1,6 +1,6 @@
 """HubSpot: the CRM's card. Facts: https://developers.hubspot.com/docs/api-reference/latest/overview."""
 
-from pipelines.card import Card, Limit, Secret, Setting
+from pipelines.card import Call, Card, Limit, Secret, Setting
 
 # HubSpot's APIs carry their release date in the path; a version is supported for 18 months.
 VERSION = "2026-09"
@@ -43,5 +43,18 @@ CARD = Card(
         "crm.objects.deals.read",
         "crm.objects.deals.write", "crm.objects.line_items.read", "crm.objects.owners.read", "crm.schemas.companies.write",
         "crm.schemas.deals.write", "settings.currencies.read",
+    ),
+    allowed=(
+        # Reading: search, records and associations by id.
+        Call("POST", f"crm/objects/{VERSION}/(companies|contacts|deals|line_items)/search"),
+        Call("POST", f"crm/objects/{VERSION}/(companies|contacts|deals|line_items|tasks)/batch/read"),
+        Call("POST", rf"crm/associations/{VERSION}/deals/\w+/batch/read"),
+        # Writing: fields, tasks, and the fields' own definitions. `doctor` sends batches without inputs to see its rights.
+        Call("POST", f"crm/objects/{VERSION}/(companies|deals|tasks)/batch/update"),
+        Call("POST", f"crm/objects/{VERSION}/tasks"),
+        Call("PATCH", rf"crm/objects/{VERSION}/tasks/\d+"),
+        Call("DELETE", rf"crm/objects/{VERSION}/tasks/\d+"),
+        Call("POST", f"crm/properties/{VERSION}/(companies|deals)/(groups|batch/create)"),
+        Call("PATCH", rf"crm/properties/{VERSION}/(companies|deals)/crossfoot_\w+"),
     ),
 )

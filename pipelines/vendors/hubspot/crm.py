@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.http import Api, ApiError, ConnectionLost
+from pipelines.http import Api, ApiError
+from pipelines.redaction import whole
 from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
@@ -34,6 +34,7 @@ from pipelines.vendors.crm_types import (
 from pipelines.vendors.hubspot import VERSION, crm_tasks
 from pipelines.vendors.hubspot import crm_properties as properties
 from pipelines.vendors.hubspot.crm_properties import GROUP, PREFIX, SETUP
+from pipelines.vendors.writing import writing
 
 BATCH_SIZE = 100  # inputs of one batch call (not in the specification; what public clients keep to)
 TASK_TO_COMPANY = 192  # HubSpot's own association type from a task to a company
@@ -91,11 +92,11 @@ class HubSpotCrm:
         if not inputs:
             return unfit
         try:
-            with _writing():
+            with writing():
                 answer = self._api.post(_objects(object, "batch/update"), json={"inputs": inputs}).json
+                return unfit + _outcomes(object, [item["id"] for item in inputs], answer)
         except ApiError as error:
             raise _refusal(error) from error
-        return unfit + _outcomes(object, [item["id"] for item in inputs], answer)
 
     def missing_fields(self, object: str) -> list[Deviation]:
         """How the properties of `object` are not as Crossfoot needs them: absent, of another type, without an option,
@@ -164,7 +165,7 @@ class HubSpotCrm:
         association = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": TASK_TO_COMPANY}
         body = {"properties": properties, "associations": [{"to": {"id": request.account_id}, "types": [association]}]}
         try:
-            with _writing():
+            with writing():
                 return str(self._api.post(_objects("tasks"), json=body).json["id"])
         except ApiError as error:
             raise _refusal(error) from error
@@ -180,7 +181,7 @@ class HubSpotCrm:
     def delete_task(self, task_id: str) -> None:
         """Moves the task to HubSpot's recycle bin; one that is gone already is fine."""
         try:
-            with _writing():
+            with writing():
                 self._api.delete(_objects("tasks", task_id))
         except ApiError as error:
             if error.status != 404:
@@ -198,7 +199,7 @@ class HubSpotCrm:
 
     def _set_task(self, task_id: str, status: str) -> None:
         try:
-            with _writing():
+            with writing():
                 self._api.patch(_objects("tasks", task_id), json={"properties": {"hs_task_status": status}})
         except ApiError as error:
             raise _refusal(error) from error
@@ -211,19 +212,6 @@ class HubSpotCrm:
             if error.get("category") != "OBJECT_NOT_FOUND":
                 raise ApiError(207, error, f"hubspot: POST {_objects(object, 'batch/read')}", "run again")
         return answer["results"]
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Turns "no answer" and "the vendor failed" into OutcomeUnknown; other answers say that nothing was written."""
-    try:
-        yield
-    except ConnectionLost as lost:
-        raise OutcomeUnknown(str(lost)) from lost
-    except ApiError as error:
-        if error.status >= 500 or error.status == 408:
-            raise OutcomeUnknown(str(error)) from error
-        raise
 
 
 def _refusal(error: ApiError) -> Exception:
@@ -305,6 +293,7 @@ def _canonical(field: Field, raw: str | None) -> str | None:
     """Canonical text of what HubSpot stores; a value that is not of the field's type stays as it is, to be compared."""
     if raw is None or raw == "":
         return None
+    raw = whole(raw)
     try:
         if field.type in ("date", "datetime"):
             return canonical(field.type, _moment(field, raw))

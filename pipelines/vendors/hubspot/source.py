@@ -61,13 +61,13 @@ class Night:
 
 def connect(settings: Settings, tokens: Any = None) -> Api:
     """An Api for the configured portal, or for the sandbox."""
-    network = settings.values["network"]
     return Api(
         f"{settings.sandbox_url}/{CARD.slug}" if settings.profile == "sandbox" else CARD.base_url,
         vendor=CARD.slug,
         auth=Bearer(settings.secrets[CARD.slug]["access_token"]),
         limits=limits_in_force(settings, CARD.limits),
-        retry=RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait),
+        allowed=CARD.allowed,
+        retry=RetryPolicy.of(settings, wait),
         remedies=REMEDIES, spent=spent,
     )
 

@@ -10,11 +10,11 @@ CARD = Card(
     documentation="https://developer.intuit.com/app/developer/qbo/docs/api/accounting",
     base_url="https://quickbooks.api.intuit.com",
     secrets=(
-        Secret("client_id", "QUICKBOOKS_CLIENT_ID", "the app's client id", "sandbox-client"),
+        Secret("client_id", "QUICKBOOKS_CLIENT_ID", "the app's client id", "sandbox-client", is_public=True),
         Secret("client_secret", "QUICKBOOKS_CLIENT_SECRET", "the app's client secret", "sandbox-secret"),
         Secret("refresh_token", "QUICKBOOKS_REFRESH_TOKEN",
                "the first refresh token; later ones are kept in the journal", "sandbox-refresh-0"),
-        Secret("realm_id", "QUICKBOOKS_REALM_ID", "the company's realm id", "4620816365000000001"),
+        Secret("realm_id", "QUICKBOOKS_REALM_ID", "the company's realm id", "4620816365000000001", is_public=True),
     ),
     settings=(
         Setting("quickbooks", "environment", "choice:production|sandbox", "production", "Intuit's production or sandbox host."),

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from pipelines.http import ApiError, ConnectionLost, redact
+from pipelines.http import ApiError, ConnectionLost
 from pipelines.landing import Fields, Job, row
+from pipelines.redaction import redact
 from pipelines.vendors.quickbooks.rows import ENTRIES
 
 Row = dict[str, Any]

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from pipelines.http import ApiError, ConnectionLost, redact
+from pipelines.http import ApiError, ConnectionLost
 from pipelines.landing import Fields, Job, row
+from pipelines.redaction import redact
 
 # Names of the report's settings: four periods of 30 days, counted up to the date of the report (unverified).
 FOUR_MONTHS = {"num_periods": "4", "aging_period": "30"}

@@ -67,10 +67,10 @@ RECEIVABLE_ACCOUNTS = "SELECT * FROM Account WHERE AccountType = 'Accounts Recei
 
 def connect(settings: Settings, tokens: TokenStore) -> Api:
     """An Api for the configured company, or for the sandbox. It only reads: every other method is refused."""
-    secrets, network = settings.secrets[CARD.slug], settings.values["network"]
+    secrets = settings.secrets[CARD.slug]
     local = f"{settings.sandbox_url}/{CARD.slug}"
     host = SANDBOX_HOST if settings.get(CARD.slug, "environment") == "sandbox" else CARD.base_url
-    retry = RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait)
+    retry = RetryPolicy.of(settings, wait)
     sandboxed = settings.profile == "sandbox"
     auth = RotatingToken(
         local if sandboxed else TOKEN_HOST, TOKEN_PATH, vendor=CARD.slug, account=secrets["realm_id"],
@@ -84,8 +84,7 @@ def connect(settings: Settings, tokens: TokenStore) -> Api:
     )
     return Api(
         f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth,
-        limits=limits_in_force(settings, CARD.limits), read_only=True, retry=retry,
-        remedies=REMEDIES, later=later,
+        limits=limits_in_force(settings, CARD.limits), allowed=CARD.allowed, retry=retry, remedies=REMEDIES, later=later,
     )
 
 
@@ -233,7 +232,7 @@ def reconciled(job: Job) -> Pages:
             if len(ids) < size:
                 break
         for group in chunks(sorted(missing), IDS_A_QUERY):
-            names = ", ".join(f"'{record_id}'" for record_id in group if record_id.isdigit())
+            names = ", ".join(f"'{record_id}'" for record_id in group if record_id.isascii() and record_id.isdecimal())
             missing -= _ids(job, entity, f"WHERE Id IN ({names}) MAXRESULTS {size}") if names else set()
         yield table, [deletion(TABLES[table], record_id) for record_id in sorted(missing)]
     job.next_cursors["cdc"] = (started - _overlap(job)).isoformat()

@@ -1,6 +1,6 @@
 """Salesforce: the CRM's card. Facts: https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/."""
 
-from pipelines.card import Card, Secret, Setting
+from pipelines.card import Call, Card, Secret, Setting
 
 # The newest version that was supported in Winter '27; every version is supported for three years at least.
 VERSION = "v68.0"
@@ -18,7 +18,7 @@ CARD = Card(
     documentation="https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest.htm",
     base_url="https://login.salesforce.com",  # every org has a host of its own: [salesforce] instance_url
     secrets=(
-        Secret("client_id", "SALESFORCE_CLIENT_ID", "the external client app's consumer key", "sandbox-client"),
+        Secret("client_id", "SALESFORCE_CLIENT_ID", "the external client app's consumer key", "sandbox-client", is_public=True),
         Secret("client_secret", "SALESFORCE_CLIENT_SECRET", "the external client app's consumer secret", "sandbox-secret",
                only_for=("auth", "client_credentials")),
         Secret("private_key", "SALESFORCE_PRIVATE_KEY", "PEM of the key whose certificate the app holds", "",
@@ -59,4 +59,17 @@ CARD = Card(
         "organization", "currency_types", "dated_conversion_rates",
     ),
     scopes=("api",),
+    allowed=(
+        # Reading: records by id, and query jobs.
+        Call("POST", f"services/data/{VERSION}/composite/sobjects/(Account|Opportunity)"),
+        Call("POST", f"services/data/{VERSION}/jobs/query"),
+        # Writing: records and tasks, a task's end, fields and who may see them.
+        Call("PATCH", f"services/data/{VERSION}/composite/sobjects"),
+        Call("POST", f"services/data/{VERSION}/composite/sobjects"),
+        Call("DELETE", rf"services/data/{VERSION}/sobjects/Task/\w+"),
+        Call("POST", f"services/data/{VERSION}/tooling/sobjects/CustomField"),
+        Call("PATCH", rf"services/data/{VERSION}/tooling/sobjects/CustomField/\w+"),
+        Call("POST", f"services/data/{VERSION}/sobjects/(FieldPermissions|PermissionSet|PermissionSetAssignment)"),
+        Call("PATCH", rf"services/data/{VERSION}/sobjects/FieldPermissions/\w+"),
+    ),
 )

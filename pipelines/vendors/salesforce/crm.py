@@ -7,14 +7,14 @@ names no id. A request that is wrong in itself is answered 400, and nothing of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal
 from typing import Any, Literal
 
-from pipelines.http import Api, ApiError, ConnectionLost, Response
+from pipelines.http import Api, ApiError, Response
+from pipelines.redaction import whole
 from pipelines.vendors.crm_types import (
     ACCOUNT_FIELDS,
     DEAL_FIELDS,
@@ -34,6 +34,7 @@ from pipelines.vendors.salesforce import crm_metadata as metadata
 from pipelines.vendors.salesforce import crm_tasks
 from pipelines.vendors.salesforce.crm_answers import DATA, UNKNOWN_FIELD, blamed, codes, is_id, message, no_column, query, quoted
 from pipelines.vendors.salesforce.crm_setup import FieldSetup
+from pipelines.vendors.writing import writing
 
 COLLECTIONS = f"{DATA}/composite/sobjects"
 BATCH_SIZE = 200
@@ -177,7 +178,7 @@ class SalesforceCrm:
     def delete_task(self, task_id: str) -> None:
         """Moves the task to the recycle bin; one that is gone already is fine."""
         try:
-            with _writing():
+            with writing():
                 self._api.delete(f"{DATA}/sobjects/Task/{_task(task_id)}")
         except ApiError as error:
             if error.status != 404:
@@ -225,14 +226,10 @@ class SalesforceCrm:
 
     def _send(self, call: Callable[..., Response], records: Sequence[Mapping[str, Any]]) -> list[_Saved]:
         try:
-            with _writing():
-                answer = call(COLLECTIONS, json={"allOrNone": False, "records": list(records)}).json
+            with writing():
+                return _results(records, call(COLLECTIONS, json={"allOrNone": False, "records": list(records)}).json)
         except ApiError as error:
             raise _refusal(error, records) from error
-        if not isinstance(answer, list) or len(answer) != len(records):
-            count = len(answer) if isinstance(answer, list) else "no"
-            raise OutcomeUnknown(f"salesforce: the answer to {len(records)} records has {count} results")
-        return [_saved(record.get("id"), item) for record, item in zip(records, answer, strict=True)]
 
     def _save_task(self, call: Callable[..., Response], task: Mapping[str, Any]) -> str:
         (result,) = self._save(call, [task])
@@ -242,19 +239,6 @@ class SalesforceCrm:
 
     def _set_task(self, task_id: str, status: str) -> None:
         self._save_task(self._api.patch, {"attributes": {"type": "Task"}, "id": _task(task_id), "Status": status})
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Turns "no answer" and "the vendor failed" into OutcomeUnknown; other answers say that nothing was written."""
-    try:
-        yield
-    except ConnectionLost as lost:
-        raise OutcomeUnknown(str(lost)) from lost
-    except ApiError as error:
-        # Below 300: it was carried out, and the answer cannot be read.
-        if error.status >= 500 or error.status == 408 or error.status < 300:
-            raise OutcomeUnknown(str(error)) from error
-        raise
 
 
 def _refusal(error: ApiError, records: Sequence[Mapping[str, Any]]) -> Exception:
@@ -266,6 +250,13 @@ def _refusal(error: ApiError, records: Sequence[Mapping[str, Any]]) -> Exception
     return BatchRefused(message(error.body), blamed(error.body))
 
 
+def _results(records: Sequence[Mapping[str, Any]], answer: Any) -> list[_Saved]:
+    if not isinstance(answer, list) or len(answer) != len(records):
+        count = len(answer) if isinstance(answer, list) else "no"
+        raise OutcomeUnknown(f"salesforce: the answer to {len(records)} records has {count} results")
+    return [_saved(record.get("id"), item) for record, item in zip(records, answer, strict=True)]
+
+
 def _saved(id: str | None, item: Any) -> _Saved:
     """What Salesforce says of one record. Raises OutcomeUnknown where it does not say it, or says it of another record."""
     if not isinstance(item, dict) or not isinstance(item.get("success"), bool):
@@ -273,7 +264,7 @@ def _saved(id: str | None, item: Any) -> _Saved:
     if not item["success"]:
         return _Saved(None, item.get("errors"))
     said = item.get("id")
-    if not said or (id is not None and said[:15] != id[:15]):
+    if not said or not isinstance(said, str) or (id is not None and said[:15] != id[:15]):
         raise OutcomeUnknown(f"salesforce: the result in the place of record {id or 'new'} is of record {said!r}")
     return _Saved(id or str(said))
 
@@ -330,10 +321,11 @@ def _canonical(field: Field, raw: Any) -> str | None:
     """Canonical text of what Salesforce stores; a value that is not of the field's type stays as it is, to be compared."""
     if raw is None or raw == "":
         return None
+    text = whole(str(raw))
     try:
-        return canonical(field.type, str(raw))
+        return canonical(field.type, text)
     except ValueError:
-        return str(raw)
+        return text
 
 
 CRM = SalesforceCrm

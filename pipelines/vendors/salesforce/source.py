@@ -76,9 +76,9 @@ Pages = Iterator[tuple[str, list[Row]]]
 def connect(settings: Settings, tokens: Any = None) -> Api:
     """An Api for the configured org, or for the sandbox. Its calls, token included, go to the org's My Domain alone.
     Raises ConfigurationError when a live org is not described completely."""
-    options, secrets, network = settings.values[CARD.slug], settings.secrets[CARD.slug], settings.values["network"]
+    options, secrets = settings.values[CARD.slug], settings.secrets[CARD.slug]
     base = f"{settings.sandbox_url}/{CARD.slug}" if settings.profile == "sandbox" else my_domain(options["instance_url"])
-    retry = RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"])
+    retry = RetryPolicy.of(settings)
     if options["auth"] == "jwt_bearer":
         auth: Any = JwtBearer(
             base, TOKEN_PATH, vendor=CARD.slug, claims=jwt_claims(settings), private_key=secrets["private_key"],
@@ -93,7 +93,7 @@ def connect(settings: Settings, tokens: Any = None) -> Api:
                            "credentials flow with a run-as user", 401: "check SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET"},
         )
     return Api(
-        base, vendor=CARD.slug, auth=auth, limits=limits_in_force(settings, CARD.limits), retry=retry, spent=spent,
+        base, vendor=CARD.slug, auth=auth, limits=limits_in_force(settings, CARD.limits), allowed=CARD.allowed, retry=retry, spent=spent,
         later=later, remedies=REMEDIES | {410: f"the org no longer answers API version {VERSION}; update Crossfoot"},
     )
 

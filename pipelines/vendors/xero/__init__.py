@@ -13,7 +13,7 @@ CARD = Card(
     documentation="https://developer.xero.com/documentation/api/accounting/overview",
     base_url="https://api.xero.com",
     secrets=(
-        Secret("client_id", "XERO_CLIENT_ID", "the app's client id", "sandbox-client"),
+        Secret("client_id", "XERO_CLIENT_ID", "the app's client id", "sandbox-client", is_public=True),
         Secret("client_secret", "XERO_CLIENT_SECRET", "the app's client secret", "sandbox-secret"),
         Secret("refresh_token", "XERO_REFRESH_TOKEN",
                "the first refresh token; later ones are kept in the journal", "sandbox-refresh-0",

@@ -209,7 +209,7 @@ def page_of(answer: Response, path: str) -> Page:
     paging = body.get("pagination") or {}
     left = str(answer.headers.get("X-DayLimit-Remaining") or "")
     return Page(body[path] or [], Record(body).timestamp("DateTimeUTC"), paging.get("itemCount"), paging.get("pageCount"),
-                int(left) if left.isdigit() else None)
+                int(left) if left.isascii() and left.isdecimal() else None)
 
 
 def _version(item: Row) -> str:

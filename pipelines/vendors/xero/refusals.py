@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipelines.http import MAX_WAIT_SECONDS
+from pipelines.http import MAX_WAIT_SECONDS, seconds_asked
 
 DAY = "day"
+# Seconds; nobody waits for more, and a number may have any number of digits.
+LONGEST = 1_000_000
 # Seconds to wait where the refusal asks for none: the minute of an organisation, and that of the app over all organisations.
 WAITS = {"minute": 60, "appminute": 60}
 
@@ -36,8 +38,8 @@ def spent(status: int, headers: Mapping[str, str], body: str) -> str | None:
 
 
 def _asked(headers: Mapping[str, str]) -> int | None:
-    text = str(headers.get("Retry-After") or "").strip()
-    return int(text) if text.isdigit() else None
+    asked = seconds_asked(headers)
+    return None if asked is None else int(min(asked, LONGEST))
 
 
 def _problem(headers: Mapping[str, str]) -> str:

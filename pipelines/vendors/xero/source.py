@@ -117,8 +117,8 @@ class XeroApi(Api):
 
 def connect(settings: Settings, tokens: TokenStore) -> XeroApi:
     """An Api for the connected organisations, or for the sandbox. It only reads: every other method is refused."""
-    secrets, network = settings.secrets[CARD.slug], settings.values["network"]
-    retry = RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait)
+    secrets = settings.secrets[CARD.slug]
+    retry = RetryPolicy.of(settings, wait)
     local, sandboxed = f"{settings.sandbox_url}/{CARD.slug}", settings.profile == "sandbox"
     identity = local if sandboxed else IDENTITY_URL
     own = {"vendor": CARD.slug, "client_id": secrets["client_id"], "client_secret": secrets["client_secret"], "retry": retry}
@@ -133,7 +133,7 @@ def connect(settings: Settings, tokens: TokenStore) -> XeroApi:
                              store=tokens, remedies=refused, **own)
     return XeroApi(
         local if sandboxed else CARD.base_url, wanted=settings.get(CARD.slug, "tenant_ids"), single=single, vendor=CARD.slug,
-        auth=auth, limits=paced(limits_in_force(settings, CARD.limits)), read_only=True, retry=retry, spent=spent,
+        auth=auth, limits=paced(limits_in_force(settings, CARD.limits)), allowed=CARD.allowed, retry=retry, spent=spent,
         remedies=REMEDIES,
     )
 

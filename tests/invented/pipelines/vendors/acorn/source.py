@@ -69,11 +69,10 @@ NEEDED = {
 
 def connect(settings: Settings, tokens: TokenStore) -> Api:
     """An Api for the token's company, or for the sandbox. It only reads: every other method is refused."""
-    network = settings.values["network"]
     return Api(
         f"{settings.sandbox_url}/{CARD.slug}" if settings.profile == "sandbox" else CARD.base_url, vendor=CARD.slug,
-        auth=Bearer(settings.secrets[CARD.slug]["token"]), limits=limits_in_force(settings, CARD.limits), read_only=True,
-        retry=RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"]),
+        auth=Bearer(settings.secrets[CARD.slug]["token"]), limits=limits_in_force(settings, CARD.limits), allowed=CARD.allowed,
+        retry=RetryPolicy.of(settings),
         remedies={401: "check ACORN_TOKEN"},
     )
 
