@@ -13,7 +13,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from pipelines import landing
@@ -35,6 +35,9 @@ DLT_SETTINGS = {
     "LOAD__WORKERS": "1",
     "RUNTIME__LOG_LEVEL": "ERROR",
 }
+READ_AGAIN, ASKED_FOR = "every record was read again", "asked for"
+# What a difference of a control cannot change night after night: how often a ledger is read again from its beginning.
+DAYS_BETWEEN_FULL_READINGS = 7
 # DuckDB admits one writer, and two threads that open and close one file at once get in each other's way: vendors are read
 # side by side, and go to the warehouse one after the other.
 _landing = threading.Lock()
@@ -85,8 +88,8 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     fails is recorded as failed and raises ExtractFailed; what it had landed by then stays, as versions that the next night
     repeats.
 
-    `full` reads every record again, whatever the last night's cursors say; only those of deletions stay, for what is gone is in no
-    list. So does a night whose ledger's own control total last said that something is missing, once for each difference.
+    `full` reads every record again, whatever the last night's cursors say, and finds what is gone although no night has noticed. So
+    does a night whose ledger's own control last said that something is missing, once for each difference and week.
     """
     # Late, because they take two seconds to load. dlt takes a pyarrow that another thread is still loading for a whole one.
     import pyarrow  # noqa: F401
@@ -97,10 +100,10 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     last = last_load(settings, slug)
     if last and last.known_at >= known_at:
         return Receipt(slug, "replayed", message=f"already heard up to {last.known_at:%Y-%m-%d %H:%M}Z: nothing was called")
-    cursors, again = last.cursors if last else {}, "asked for" if full else untied(settings, slug)
+    cursors, again = last.cursors if last else {}, ASKED_FOR if full else untied(settings, slug, known_at)
     if last and again:
-        again = f"every record was read again ({again})"
-        cursors = {name: place for name, place in cursors.items() if name.endswith(getattr(vendor, "DELETION_CURSORS", ()))}
+        again = f"{READ_AGAIN} ({again})"
+        cursors = cursors_of_deletions(vendor, cursors)
     job = Job(
         vendor.connect(settings, tokens), settings, as_of, known_at, cursors,
         lambda table: known_ids(settings, slug, table), on_rows,
@@ -125,19 +128,33 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
     return Receipt(slug, status, job.calls, job.rows, tuple(job.notes), said, forecast)
 
 
-def untied(settings: Settings, slug: str) -> str:
-    """Why a ledger has to be read again from its beginning: its own control total differed by an amount for which that was not done
-    yet. Empty: it has not. Facts can move without the record that they stand on, such as documents of customers that were merged."""
-    if not _ask(settings, "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'marts' AND table_name = 'rpt_tie_out'"):
+def cursors_of_deletions(vendor: Any, cursors: Mapping[str, str]) -> dict[str, str]:
+    """What a full reading goes by: a source that has these and no others reads everything, and compares what it reads with what was
+    here for whatever is gone."""
+    return {name: place for name, place in cursors.items() if name.endswith(getattr(vendor, "DELETION_CURSORS", ()))}
+
+
+def untied(settings: Settings, slug: str, known_at: datetime) -> str:
+    """Why a ledger has to be read again from its beginning: a control of its own says that something is missing or too much, for which
+    that was not done yet, nor for another one in the last days. Empty: it has not. Facts can move without the record that they stand
+    on, such as documents of customers that were merged."""
+    if len(_ask(settings, "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'marts' AND table_name IN ('rpt_tie_out', "
+                "'rpt_exceptions')")) < 2:
         return ""
     found = _ask(settings, "SELECT difference, kind FROM marts.rpt_tie_out WHERE source = ? AND level = 'ledger' AND NOT is_tied "
                  "UNION ALL SELECT difference, kind FROM marts.rpt_tie_out WHERE source = ? AND level = 'customer' AND "
                  "kind = 'moved_between_customers' AND difference > 0 ORDER BY 1 DESC LIMIT 1", slug, slug)
-    if not found or found[0][0] is None:
+    missing = _ask(settings, "SELECT message FROM marts.rpt_exceptions WHERE source = ? AND kind = 'not_read' AND record_id = object "
+                   "ORDER BY 1 LIMIT 1", slug)
+    if found and found[0][0] is not None:
+        reason = f"its own control total differs by {found[0][0].normalize():f}, {found[0][1].replace('_', ' ')}"
+    elif missing:
+        reason, _, _ = missing[0][0].partition(":")  # behind it stand counts, which change although their difference stays
+    else:
         return ""
-    reason = f"its own control total differs by {found[0][0].normalize():f}, {found[0][1].replace('_', ' ')}"
-    done = _ask(settings, f"SELECT 1 FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND starts_with(message, ?)", slug,
-                f"every record was read again ({reason})")
+    done = _ask(settings, f"SELECT 1 FROM {LEDGER_OF_LOADS}.loads WHERE source = ? AND (starts_with(message, ?) "
+                "OR known_at > ? AND starts_with(message, ?) AND NOT starts_with(message, ?))", slug, f"{READ_AGAIN} ({reason})",
+                known_at - timedelta(days=DAYS_BETWEEN_FULL_READINGS), READ_AGAIN, f"{READ_AGAIN} ({ASKED_FOR})")
     return "" if done else reason
 
 

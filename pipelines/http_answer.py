@@ -21,6 +21,15 @@ class Answered(dict[str, Any]):
         raise FieldMissing(getattr(self, "request", "the call"), name, self)
 
 
+def need(answer: Any, name: str, about: str) -> Any:
+    """The field of a JSON object, which may not be null. FieldMissing names the call that was answered or, where the answer is no
+    object, what it was to be `about`."""
+    there = answer if isinstance(answer, Mapping) else {f"a {type(answer).__name__}": True}
+    if there.get(name) is None:
+        raise FieldMissing(getattr(answer, "request", about), name, (key for key, value in there.items() if value is not None))
+    return there[name]
+
+
 @dataclass(frozen=True)
 class Response:
     """What the vendor answered. `json` has every number with a decimal point as Decimal, from its text."""

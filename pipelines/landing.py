@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.http import Answered, BudgetSpent
+from pipelines.http import BudgetSpent
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,22 +34,6 @@ _TRUE, _FALSE = ("true", True), ("false", False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Milliseconds since 1970 as a text, from April 1970 on: fewer digits are a date written without dashes.
 _MILLISECONDS = re.compile(r"-?\d{11,15}", re.ASCII)
-
-
-class AnswerIncomplete(Exception):
-    """A vendor's answer lacks a field without which nothing can be said about the object."""
-
-
-def need(answer: Any, name: str, *, vendor: str, about: str) -> Any:
-    """The field of a JSON object that a vendor answered. AnswerIncomplete names the vendor, the object that the answer is
-    about and the field, where the answer is no object or the field is absent or null."""
-    read = answer.__getitem__ if isinstance(answer, Answered) else answer.get if isinstance(answer, Mapping) else None
-    value = read(name) if read else None  # an Answered that lacks it names the call as well
-    if value is None:
-        shown = f"fields {', '.join(map(str, answer)) or 'none'}" if isinstance(answer, Mapping) else f"a {type(answer).__name__}"
-        raise AnswerIncomplete(f"{vendor}: the answer about {about} has no {name!r} ({shown}); run again, and if it stays so "
-                               f"compare the answer with {vendor}'s documentation: the vendor may have changed it")
-    return value
 
 
 @dataclass(frozen=True)

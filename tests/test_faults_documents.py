@@ -144,6 +144,8 @@ BOOKS: dict[str, dict[str, list[Record]]] = {
             qb_invoice(20031, 2003, 100, "2026-01-05", left=100, name="INV-9"),
             qb_invoice(20032, 2003, 100, "2026-01-06", left=100, name="inv-9 "),
             qb_invoice(21011, 2101, 100, "2026-06-01", left=60),
+            # What the customer withholds is no payment.
+            {**qb_invoice(21013, 2101, 100, "2026-06-02", left=60), "LessCIS": 40},
         ],
         "payments": [
             qb_payment(7012, 701, 100, "2026-05-21", (7011, 100)), qb_payment(7022, 702, 100, "2026-06-25", (7021, 100)),
@@ -322,3 +324,4 @@ def test_ledger_20_what_is_equal_only_after_it_is_ambiguous(night: FaultNight) -
 
 def test_ledger_21_part_payment_is_what_was_applied(night: FaultNight) -> None:
     assert invoice_of(night, "quickbooks", 21011)["payment_status"] == "Partially Paid"
+    assert invoice_of(night, "quickbooks", 21013)["payment_status"] == "Sent"

@@ -77,6 +77,7 @@ def test_crm_02_close_date_stops_every_night(night: FaultNight) -> None:
 
 def test_crm_10_unknown_stage_stops_all(night: FaultNight) -> None:
     assert "stage: nobody enumerated 424242" in message(night, "684")
+    assert night.account("68")["hold_reason"] == "a record behind these numbers has a data problem"
     assert night.account("67")["hold_reason"] is None
 
 

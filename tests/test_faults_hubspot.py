@@ -15,9 +15,9 @@ from sandbox_fixture import Portal as Caller
 from sandbox_fixture import running_sandbox
 
 from pipelines.extract import ExtractFailed, extract
-from pipelines.landing import AnswerIncomplete, need
+from pipelines.http import FieldMissing, Response
 from pipelines.sandbox.entities import Sold
-from pipelines.vendors.hubspot import source, source_links
+from pipelines.vendors.hubspot import source, source_links, source_rows
 from pipelines.vendors.hubspot.sandbox import Sandbox
 
 STAMP = "2026-06-01T08:00:00.000Z"
@@ -110,7 +110,9 @@ def portal() -> Records:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory) -> FaultNight:
-    return FaultNight(tmp_path_factory.mktemp("hubspot"), {"hubspot": portal(), "quickbooks": {"customers": []}}, tests=False)
+    stamped = {"SyncToken": "0", "MetaData": {"CreateTime": STAMP, "LastUpdatedTime": STAMP}}
+    customer = {"Id": "58", "DisplayName": "Company 7", "Active": True, "ResaleNum": "8", "Balance": 0, **stamped}
+    return FaultNight(tmp_path_factory.mktemp("hubspot"), {"hubspot": portal(), "quickbooks": {"customers": [customer]}}, tests=False)
 
 
 def test_crm_01_hubspot_company_currency(night):
@@ -118,10 +120,11 @@ def test_crm_01_hubspot_company_currency(night):
     assert night.rows("SELECT currency FROM raw_hubspot.company_currency") == [{"currency": "USD"}]
 
 
-@pytest.mark.parametrize("answer", [{}, {"id": None}, [], "no"])
-def test_crm_01_a_missing_field_names_vendor_object_and_remedy(answer):
-    with pytest.raises(AnswerIncomplete, match=r"^hubspot: the answer about owners has no 'id' .*documentation"):
-        need(answer, "id", vendor="hubspot", about="owners")
+@pytest.mark.parametrize(("answer", "there"), [("{}", "nothing"), ('{"id": null, "email": "a@x.example"}', "email"), ("[]", "a list"),
+                                               ('"no"', "a str"), ("", "a NoneType")])
+def test_crm_01_a_missing_field_names_vendor_object_and_remedy(answer, there):
+    with pytest.raises(FieldMissing, match=rf"^hubspot: .*owners.* has no field 'id' .*\(there: {there}\); .*documentation"):
+        source_rows.field(Response(200, {}, answer, "hubspot: GET /crm/owners/2026-09").json, "id", "owners")
 
 
 @pytest.mark.parametrize("error", [KeyError("currencyCode"), TypeError("'NoneType' object is not subscriptable"), IndexError("x")])
@@ -169,6 +172,9 @@ def test_what_belongs_to_a_merged_company_belongs_to_its_survivor(night):
     assert night.rows("SELECT account_id FROM stg_hubspot__contacts WHERE contact_id = '201'") == [{"account_id": "10"}]
     assert night.rows("SELECT account_id, customer_id FROM stg_hubspot__account_customer_ids") == [
         {"account_id": "10", "customer_id": "58"}]
+    offered = night.rows("SELECT account_id, rung FROM int_match_candidates__found WHERE customer_id = '58'")
+    assert {"account_id": "10", "rung": 3} in offered
+    assert night.exceptions("58") & {"stored_account_unknown"} == set()
     accounts = {row["account_id"] for row in night.rows("SELECT account_id FROM stg_hubspot__accounts")}
     assert accounts == {"1", "10", "13"}
 

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from fault_fixture import FaultNight
 
+from pipelines.http import Response
+from pipelines.vendors.xero import reading
+
 Json = dict[str, Any]
 
 
@@ -89,6 +92,8 @@ WEAK = {
     23: ("LBP", "123456789012", "89512.345678", None), 24: ("COP", "55555555555.55", "4123.456789", None),
     25: ("IRR", "999999999999", "42105.263157", None),
 }  # fmt: skip
+# Invoices that come without their ids, by day.
+NAMELESS = {197: "2026-06-02", 198: "2026-06-03"}
 TAX_INSIDE = {"LineAmountTypes": "Inclusive", "SubTotal": 100, "TotalTax": 20}
 AMOUNTS = {"invoices": (31, "AmountDue"), "credit_notes": (32, "RemainingCredit"), "overpayments": (33, "RemainingCredit"),
            "prepayments": (34, "RemainingCredit")}  # fmt: skip
@@ -123,7 +128,8 @@ def records() -> dict[str, dict[str, list[Json]]]:
         without(invoice(131, 31, 50), "AmountDue"),
         without(without(invoice(141, 41, 70), "DueDate"), "DueDateString"),
     ]  # fmt: skip
-    customers = {1: 1000, 2: 0, 42: 5, 3: 600, 14: 120, 15: 80, 17: 80, 18: 120.01, 31: 50, 32: -40, 33: -40, 34: -40}
+    invoices += [invoice(number, 71, 75.5, day=day) for number, day in NAMELESS.items()]
+    customers = {71: 151, 1: 1000, 2: 0, 42: 5, 3: 600, 14: 120, 15: 80, 17: 80, 18: 120.01, 31: 50, 32: -40, 33: -40, 34: -40}
     contacts = [*(contact(number, owed) for number, owed in customers.items()),
                 *(contact(number, float(amount)) for number, (_, amount, *_) in WEAK.items()),
                 contact(41, 70, PaymentTerms={"Sales": {"Day": 3, "Type": "WHENEVER"}}),
@@ -142,9 +148,29 @@ def records() -> dict[str, dict[str, list[Json]]]:
     }  # fmt: skip
 
 
+def without_some_ids(answer: Response, path: str) -> reading.Page:
+    page = page_of(answer, path)
+    for item in page.items:
+        if item.get("InvoiceID") in map(guid, NAMELESS):
+            del item["InvoiceID"]
+    return page
+
+
+page_of = reading.page_of
+
+
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> FaultNight:
-    return FaultNight(tmp_path_factory.mktemp("xero_faults"), records())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "page_of", without_some_ids)
+        return FaultNight(tmp_path_factory.mktemp("xero_faults"), records())
+
+
+def test_records_without_an_id_hold_their_customer_and_stop_no_night(night: FaultNight) -> None:
+    found = night.rows("SELECT message, amount_base FROM rpt_exceptions WHERE kind = 'not_read' AND source = 'xero'")
+    assert [tuple(row.values()) for row in found] == [("151.00 USD in 2 Invoices is not counted: the record has no id", 151)]
+    assert "151.00 USD on receivables that is not counted (Invoices without an id)" in night.account("71")["hold_reason"]
+    assert night.account("1")["hold_reason"] is None
 
 
 def test_ledger_13_not_a_customer(night: FaultNight) -> None:
@@ -186,6 +212,11 @@ def test_ledger_21_withheld_looks_like_part_payment(night: FaultNight) -> None:
     found = {row["document_id"]: (row["gross"], row["withheld"], row["open_amount"]) for row in rows}
     assert found == {guid(161): (1200, 200, 1000), guid(171): (1200, 200, 0), guid(172): (1000, 0, 600)}
     assert night.account("1")["total_outstanding"] == 1000
+    shown = night.rows("SELECT document_id, payment_status FROM fct_invoices WHERE document_id IN (?, ?, ?)",
+                       guid(161), guid(171), guid(172))
+    assert {row["document_id"]: row["payment_status"] for row in shown} == {
+        guid(161): "Sent", guid(171): "Paid", guid(172): "Partially Paid"}
+    assert not any("document_open_differs" in night.exceptions(guid(number)) for number in (161, 171, 172))
 
 
 @pytest.mark.parametrize("table", AMOUNTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,8 @@ from sandbox_fixture import TOKEN, Portal, running_sandbox
 
 from pipelines.http import Api
 from pipelines.sandbox.entities import Owner, Sold
-from pipelines.vendors.hubspot import source
+from pipelines.vendors.crm_types import TaskRequest, task_marker
+from pipelines.vendors.hubspot import crm, source
 from pipelines.vendors.hubspot.sandbox import Sandbox
 
 pytest.importorskip("hubspot", reason="the official client is in the test group of pyproject.toml")
@@ -105,6 +106,33 @@ def test_the_client_updates_a_batch_of_which_one_fails(served):
     ])
     answer = api(served, "crm.companies", "BatchApi").update_with_http_info(body)
     assert (answer[1], answer[0].num_errors, [one.id for one in answer[0].results]) == (207, 1, [company])
+
+
+def test_the_client_makes_lists_changes_and_deletes_a_task(served, tmp_path):
+    module, company = importlib.import_module("hubspot.crm.objects.tasks"), next(iter(served[0].accounts))
+    basic, batch = (api(served, "crm.objects.tasks", name) for name in ("BasicApi", "BatchApi"))
+    kind = module.AssociationSpec(association_category="HUBSPOT_DEFINED", association_type_id=crm.TASK_TO_COMPANY)
+    made = basic.create(module.SimplePublicObjectInputForCreate(
+        properties={"hs_timestamp": "2026-07-01T09:00:00Z", "hs_task_subject": "Call", "hs_task_body": f"Please. {task_marker('k-1')}",
+                    "hs_task_status": "NOT_STARTED", "hs_task_priority": "HIGH", "hs_task_type": "TODO"},
+        associations=[module.PublicAssociationsForObject(to=module.PublicObjectId(id=company), types=[kind])]))
+    assert made.id in {one.id for one in basic.get_page(limit=10).results}
+    linked = api(served, "crm.associations.v4", "BasicApi").get_page("companies", company, "tasks")
+    assert [str(one.to_object_id) for one in linked.results] == [made.id]
+    asked = module.BatchReadInputSimplePublicObjectId(properties=["hs_task_body"], properties_with_history=[],
+                                                      inputs=[module.SimplePublicObjectId(id=made.id)])
+    assert "k-1" in batch.read(asked).results[0].properties["hs_task_body"]
+    basic.update(made.id, module.SimplePublicObjectInput(properties={"hs_task_status": "COMPLETED"}))
+
+    ours = crm.HubSpotCrm(job_for(source, settings_at(served[1], tmp_path)).api)
+    assert (ours.find_task(company, "k-1"), ours.task_status(made.id)) == (made.id, "completed")
+    own = ours.create_task(TaskRequest("k-2", company, None, "Ask", "Please", datetime(2026, 7, 2, 9, tzinfo=UTC)))
+    shown = basic.get_by_id(own, properties=["hs_task_subject", "hs_task_status"])
+    assert (shown.properties["hs_task_subject"], shown.properties["hs_task_status"]) == ("Ask", "NOT_STARTED")
+    basic.archive(made.id)
+    assert ours.task_status(made.id) is None
+    with pytest.raises(module.ApiException, match="404"):
+        basic.get_by_id(made.id)
 
 
 def test_the_client_merges_two_companies_and_both_ids_answer_with_the_new_one():

@@ -496,7 +496,7 @@ def test_beyond_cdcs_limits_all_ids_are_compared(books, tmp_path, monkeypatch, s
     job = job_for(
         source,
         settings_at(books[1], tmp_path),
-        {"cdc": since.isoformat()},
+        {"cdc": since.isoformat(), "Invoice": since.isoformat()},
         known=lambda table: set(known.get(table, ())),
     )
     collect(source.company(job))
@@ -516,7 +516,7 @@ def test_a_list_that_shifts_while_it_is_compared_makes_no_false_deletion(books, 
     job = job_for(
         source,
         settings_at(books[1], tmp_path),
-        {"cdc": "2026-01-01T00:00:00+00:00"},
+        {"cdc": "2026-01-01T00:00:00+00:00", "Invoice": "2026-01-01T00:00:00+00:00"},
         known=lambda table: set(held) if table == "invoices" else set(),
     )
     real, hidden = job.api.get, set(sorted(held)[5:9])
@@ -918,7 +918,7 @@ def test_the_doctor_passes_or_says_what_is_wrong(books, tmp_path):
     fault(books[1], "403", "AgedReceivables", vendor="quickbooks")
     (problem,) = source.check(job_for(source, settings).api, settings)
     assert "AgedReceivables answered 403" in problem
-    assert "check QUICKBOOKS_REALM_ID and the app's accounting scope" in problem
+    assert "with the accounting scope, and check QUICKBOOKS_REALM_ID" in problem
 
 
 def test_an_unknown_realm_is_an_error_with_its_remedy(books, tmp_path):

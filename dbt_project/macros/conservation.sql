@@ -42,6 +42,16 @@ having max(case when _deleted then _landed_at end)
     >= coalesce(max(case when not _deleted then _landed_at end), max(_landed_at))
 {% endmacro %}
 
+{# Those that were there, not deleted, at a time. #}
+{% macro alive_records(relation, id, at) %}
+select {{ id }} as record_id
+from {{ relation }}
+where _landed_at <= {{ at }}
+group by 1
+having max(case when not _deleted then _landed_at end)
+    > coalesce(max(case when _deleted then _landed_at end), cast('0001-01-01' as timestamp with time zone))
+{% endmacro %}
+
 {# The check of a raw table whose records are one row each of a canonical object. #}
 {% macro record_check(relation, name, modelled, dropped=none, id='id') %}
 {{ return({

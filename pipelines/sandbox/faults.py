@@ -8,7 +8,7 @@ from typing import Any
 
 # What happens to the call that a fault hits. Any other status of the vendor (400 to 599) is a kind of its own.
 KINDS = {
-    "429": "refused for too many calls, in the vendor's words; nothing is carried out",
+    "429": "refused for too many calls, in the vendor's words (`message` names the limit); nothing is carried out",
     "500": "refused with the vendor's error body; nothing is carried out",
     "timeout": "carried out at once, answered only after `seconds`",
     "reset": "the connection is cut; nothing is carried out",

@@ -269,7 +269,7 @@ class Call:
         if fault.kind.isdigit() or fault.kind == "expired_token":
             status = 401 if fault.kind == "expired_token" else int(fault.kind)
             limit = next((name for name, _, _, covers in box.limits if covers(self.path)), fault.kind)
-            await box.error(status, limit if status == 429 else fault.kind)(self.scope, self.receive, self.send)
+            await box.error(status, fault.message or (limit if status == 429 else fault.kind))(self.scope, self.receive, self.send)
         elif fault.kind == "reset":
             await self._cut()
         elif fault.kind in ("reset_after", "timeout", "duplicate_page"):

@@ -103,7 +103,7 @@ contradicted as (
             customers.account_source,
             customers.account_id,
             {{ dbt.concat(["missing.source", "' has '", money_text('missing.amount'), "' '", "missing.currency",
-                "' on receivables that is not counted ('", "missing.entity", "' '", "missing.record_id", "')'"]) }}
+                "' on receivables that is not counted ('", "missing.entity", "' '", "coalesce(missing.record_id, 'without an id')", "')'"]) }}
         from {{ ref('int_not_read__unioned') }} as missing
         inner join customers on missing.source = customers.source and missing.customer_id = customers.customer_id
         where customers.account_id is not null and missing.amount <> 0
@@ -152,6 +152,11 @@ untied as (
 
 troubled as (
     select source as account_source, account_id from accounts where problem is not null
+    union
+    -- Nobody knows when a deal was won that has no day that can be meant, nor whether it was in a stage that nobody enumerated.
+    select source, account_id
+    from {{ ref('int_deals__unioned') }}
+    where problem is not null and account_id is not null and ((is_won and close_date is null) or stage like 'unknown: %')
     union
     select customers.account_source, customers.account_id
     from troubled_customers

@@ -98,11 +98,17 @@ exceptions (kind, severity, source, object, record_id, related_id, message, amou
         case when currency = '{{ var("base_currency") }}' then difference end, url
     from {{ ref('int_contradictions__found') }}
     union all
-    -- What moves receivables and is not counted, with what it adds to them.
+    -- What moves receivables and is not counted, with what it adds to them; fewer than none: the ledger has them no more. Where
+    -- the ledger does not say how many it has, nothing was compared.
     select
-        'not_read', case when amount <> 0 then 'error' else 'warning' end, source, entity, coalesce(record_id, entity), customer_id,
-        {{ dbt.concat(["coalesce(" ~ money_text('amount') ~ ", 'an unknown amount')", "' '", "coalesce(currency, '')", "' in '",
-            dbt.cast('record_count', 'varchar'), "' '", "entity", "' is not counted: '", 'reason']) }},
+        case when record_count is null then 'not_compared' else 'not_read' end, case when amount <> 0 then 'error' else 'warning' end, source, entity, coalesce(record_id, entity), customer_id,
+        case
+            when record_count > 0 then {{ dbt.concat(["coalesce(" ~ money_text('amount') ~ " || ' ' || coalesce(currency, ''), "
+                "'an unknown amount')", "' in '", dbt.cast('record_count', 'varchar'), "' '", "entity", "' is not counted: '", 'reason']) }}
+            when record_count < 0 then {{ dbt.concat(["'an unknown amount in '", dbt.cast('-record_count', 'varchar'), "' '", "entity",
+                "' is counted and not in the ledger: '", 'reason']) }}
+            else {{ dbt.concat(['entity', "': '", 'reason']) }}
+        end,
         case when currency = '{{ var("base_currency") }}' then amount end, url
     from {{ ref('int_not_read__unioned') }}
 )

@@ -89,7 +89,9 @@ def _deviations(object: str, field: Field, there: Mapping[str, Any] | None) -> I
 def repair(field: Field, there: Mapping[str, Any]) -> dict[str, Any]:
     """The body (model PropertyUpdate) that gives an existing property what it lacks; empty where it lacks nothing.
 
-    The options of a change replace all that there were: those that people added are sent along.
+    The options of a change replace all that there were, so those that people added are sent along: a field that is given is overwritten
+    (https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/update-property), and no single option can be appended or
+    removed (https://developers.hubspot.com/docs/methods/contacts/v2/update_contact_property).
     """
     body: dict[str, Any] = {}
     field_types = _TYPES[field.type][1]

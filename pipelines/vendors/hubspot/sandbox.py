@@ -62,7 +62,7 @@ class Sandbox:
         """An error in HubSpot's words. 429: `kind` is the name of the limit; search's body is as it was recorded."""
         body = {"status": "error", "message": _MESSAGES.get(status, f"answered with {kind}")}
         if status == 429:
-            name = "secondly" if kind == "secondly" else TEN_SECONDLY.name
+            name = kind if kind in ("secondly", "daily") else TEN_SECONDLY.name
             body["message"] = f"You have reached your {name} limit."
             more = {} if kind == "secondly" else {"errorType": "RATE_LIMIT", "policyName": name.upper()}
             body.update(more, category="RATE_LIMITS")

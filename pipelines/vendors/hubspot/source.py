@@ -8,7 +8,7 @@ Source: https://developers.hubspot.com/docs/api-reference/search/guide
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from pipelines.http import Api, ApiError, Bearer, RetryPolicy, limits_in_force
 from pipelines.landing import Job, Table, chunks, deletion, resource
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
+from pipelines.vendors.hubspot.refusals import REMEDIES, spent, wait
 from pipelines.vendors.hubspot.source_check import check
 from pipelines.vendors.hubspot.source_links import COMPARED, changed_associations, deal_associations
 from pipelines.vendors.hubspot.source_rows import (
@@ -67,21 +68,8 @@ def connect(settings: Settings, tokens: Any = None) -> Api:
         auth=Bearer(settings.secrets[CARD.slug]["access_token"]),
         limits=limits_in_force(settings, CARD.limits),
         retry=RetryPolicy(network["attempts"], network["retry_base_seconds"], network["timeout_seconds"], wait),
-        remedies={
-            401: "set HUBSPOT_ACCESS_TOKEN to a valid token",
-            403: "give the token the scopes that `crossfoot doctor` lists",
-        },
+        remedies=REMEDIES, spent=spent,
     )
-
-
-def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> int | None:
-    """Units to wait before a repeated call: HubSpot's own client waits 1 s after a per-second refusal and 10 s after a
-    ten-second one; the daily limit does not come back tonight. Retry-After is in milliseconds where it exists at all."""
-    if status == 429 and "DAILY" in body and "TEN_SECONDLY" not in body:
-        return None
-    if status == 429 and "ten_secondly" in body.lower():
-        return 10 * attempt
-    return max(2, 2 ** (attempt - 1)) if status == 423 else 2 ** (attempt - 1)
 
 
 @dlt.source(name="hubspot")
@@ -105,23 +93,25 @@ def companies(job: Job) -> Pages:
     options = job.settings.values[CARD.slug]
     properties = ["name", "domain", "address", "city", "state", "zip", "country", "hubspot_owner_id", "hs_parent_company_id",
                   "hs_merged_object_ids", "crossfoot_customer_ids", options["billing_email_property"]]
-    for page in changed(job, "companies", filter(None, properties), "hs_lastmodifieddate"):
+    listed = set[str]()
+    for page in changed(job, "companies", filter(None, properties), "hs_lastmodifieddate", listed=listed):
         yield "companies", [company_row(record, options) for record in page] + merged(page, TABLES["companies"])
-    yield from archived(job, "companies")
+    yield from archived(job, "companies", listed)
 
 
 def contacts(job: Job) -> Pages:
     properties = ["email", "firstname", "lastname", "associatedcompanyid"]
-    for page in changed(job, "contacts", properties, "lastmodifieddate"):
+    listed = set[str]()
+    for page in changed(job, "contacts", properties, "lastmodifieddate", listed=listed):
         yield "contacts", [contact_row(record) for record in page]
-    yield from archived(job, "contacts")
+    yield from archived(job, "contacts", listed)
 
 
 def owners(job: Job) -> Pages:
     """Owners have no search; they are few and read whole, the archived ones too (they still own old records)."""
     for state in ("false", "true"):
         params = {"limit": CARD.page_sizes["owners"], "archived": state}
-        for page in listed(job.api, f"crm/owners/{VERSION}", params, "owners"):
+        for page in pages(job.api, f"crm/owners/{VERSION}", params, "owners"):
             yield "owners", [owner_row(record) for record in page]
 
 
@@ -150,13 +140,13 @@ def deals(job: Job, night: Night | None = None) -> Pages:
                   "hs_merged_object_ids", *(options[f"{name}_property"] for name in
                                             ("invoice_numbers", "payment_terms", "contract_start", "contract_end"))]
     # Deals wait for their associations: a night that is cut off between the two must read both again.
-    waiting: list[Row] = []
-    for page in changed(job, "deals", filter(None, properties), "hs_lastmodifieddate", waiting):
+    waiting, listed = list[Row](), set[str]()
+    for page in changed(job, "deals", filter(None, properties), "hs_lastmodifieddate", waiting, listed):
         waiting += page
         if len(waiting) >= CARD.page_sizes["associations"] or not page:
             yield from with_associations(job, waiting, options, night or Night())
             waiting.clear()
-    yield from archived(job, "deals")
+    yield from archived(job, "deals", listed)
 
 
 def with_associations(job: Job, records: Sequence[Row], options: Mapping[str, Any],
@@ -175,9 +165,10 @@ def line_items(job: Job) -> Pages:
                   "recurringbillingfrequency", "hs_recurring_billing_start_date", "hs_recurring_billing_number_of_payments",
                   "hs_recurring_billing_end_date", "hs_recurring_billing_period", "hs_billing_start_delay_months",
                   "hs_billing_start_delay_days", "hs_tcv"]
-    for page in changed(job, "line_items", properties, "hs_lastmodifieddate"):
+    listed = set[str]()
+    for page in changed(job, "line_items", properties, "hs_lastmodifieddate", listed=listed):
         yield "line_items", [line_item_row(record, job) for record in page]
-    yield from archived(job, "line_items")
+    yield from archived(job, "line_items", listed)
 
 
 def currencies(job: Job) -> Pages:
@@ -197,8 +188,10 @@ def currencies(job: Job) -> Pages:
     yield "exchange_rates", [rate_row(rate) for rate in rates]
 
 
-def changed(job: Job, kind: str, properties: Iterable[str], modified: str, waiting: Sequence[Row] = ()) -> Iterator[list[Row]]:
-    """Pages of the records that changed since the last night, in the order of their ids, and an empty one at the end.
+def changed(job: Job, kind: str, properties: Iterable[str], modified: str, waiting: Sequence[Row] = (),
+            listed: set[str] | None = None) -> Iterator[list[Row]]:
+    """Pages of the records that changed since the last night, in the order of their ids, and an empty one at the end. The ids of
+    all are added to `listed`.
 
     The next night starts from the vendor's own time at the first answer, less the lag of the search index. A night that is
     cut off keeps the id that it reached (none while the caller still has records `waiting`): the next one reads on from
@@ -211,6 +204,8 @@ def changed(job: Job, kind: str, properties: Iterable[str], modified: str, waiti
         last, resumed = int(cursors.get(f"{kind}_last", 0)), bool(started)
         for results, answered in searched(job.api, kind, since, last, names):
             started = started or next_cursor(answered, job, since)
+            if listed is not None:
+                listed |= {record["id"] for record in results}
             yield results
             last = max([last, *(int(record["id"]) for record in results)])
             if not waiting:
@@ -269,7 +264,7 @@ def next_cursor(answered: str | None, job: Job, since: str | None) -> str:
     return max(start.astimezone(UTC).isoformat(), since or "")
 
 
-def listed(api: Api, path: str, params: Mapping[str, Any], label: str) -> Iterator[list[Row]]:
+def pages(api: Api, path: str, params: Mapping[str, Any], label: str) -> Iterator[list[Row]]:
     """Pages of a list endpoint, by its opaque `after`."""
     after: Any = None
     for _ in range(MAX_PAGES):
@@ -284,23 +279,41 @@ def listed(api: Api, path: str, params: Mapping[str, Any], label: str) -> Iterat
     raise RuntimeError(f"hubspot: {label} has more than {MAX_PAGES} pages; raise MAX_PAGES if that is true")
 
 
-def archived(job: Job, kind: str) -> Pages:
+def archived(job: Job, kind: str, listed: Set[str] = frozenset()) -> Pages:
     """Deletions: search never shows archived records, so the archive is listed; only its new entries land.
 
     The listing may be late as search is: entries a little older than the newest one known land where the warehouse
-    still holds their records.
+    still holds their records. In a full reading that holds for every entry, and what is in no list is gone (`unlisted`).
     """
-    since = job.cursors.get(f"{kind}_archived", "")
-    newest, early = since, _before(since, job)
-    known = job.known_ids(kind) if since else set()
+    since, full = job.cursors.get(f"{kind}_archived", ""), is_full(job, kind)
+    newest, early = since, "" if full else _before(since, job)
+    known = job.known_ids(kind) if since or full else set()
     params = {"limit": CARD.page_sizes["list"], "archived": "true", "properties": "hs_object_id"}
-    for page in listed(job.api, f"crm/objects/{VERSION}/{kind}", params, f"{kind} archived"):
+    for page in pages(job.api, f"crm/objects/{VERSION}/{kind}", params, f"{kind} archived"):
         stamps = [(field(record, "id", f"{kind} archived"), record.get("archivedAt") or "") for record in page]
         newest = max([newest, *(stamp for _, stamp in stamps)])
         fresh = dict.fromkeys(record_id for record_id, stamp in stamps
                               if stamp > since or ((stamp >= early or not stamp) and record_id in known))
+        known.difference_update(fresh)
         yield kind, [deletion(TABLES[kind], record_id) for record_id in fresh]
+    if full:
+        yield kind, [deletion(TABLES[kind], record_id) for record_id in unlisted(job.api, kind, sorted(known - listed))]
     job.next_cursors[f"{kind}_archived"] = newest
+
+
+def is_full(job: Job, kind: str) -> bool:
+    """Whether every record of a kind is read that was read before: its deletions have a cursor, it has none itself."""
+    return f"{kind}_archived" in job.cursors and kind not in job.cursors
+
+
+def unlisted(api: Api, kind: str, candidates: Sequence[str]) -> Iterator[str]:
+    """Those of the ids that cannot be asked for any more: an index that is late leaves records out of its lists, and a false deletion
+    is a wrong number. An id that was merged answers with another one."""
+    for group in chunks(candidates, CARD.page_sizes["batch"]):
+        body = {"inputs": [{"id": record_id} for record_id in group], "properties": ["hs_object_id"]}
+        answer = api.post(f"crm/objects/{VERSION}/{kind}/batch/read", body, safe=True, label=f"{kind} by id").json
+        there = {field(record, "id", kind) for record in field(answer, "results", kind)}
+        yield from (record_id for record_id in group if record_id not in there)
 
 
 def _before(stamp: str, job: Job) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.http import Api, ApiError
+from pipelines.http import Api, ApiError, BudgetSpent
 from pipelines.settings import Settings
 from pipelines.vendors.hubspot import CARD, VERSION
 from pipelines.vendors.hubspot.source_rows import field
@@ -27,6 +27,8 @@ def check(api: Api, settings: Settings) -> list[str]:
                 problems.append(f"{error.request} answered 403; give the token the scope {scope}")
             elif error.status != 400 or scope in _SCOPES:  # a batch without inputs may be refused as such
                 problems.append(str(error))
+        except BudgetSpent as error:
+            return [*problems, str(error)]
     return problems or _missing_properties(api, settings)
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.landing import Fields, Job, Table, need, row
+from pipelines.http_answer import need
+from pipelines.landing import Fields, Job, Table, row
 from pipelines.vendors.hubspot import CARD
 
 Row = dict[str, Any]
@@ -53,8 +54,8 @@ TABLES: dict[str, Table] = {
 
 
 def field(answer: Any, name: str, about: str) -> Any:
-    """The field of an answer; AnswerIncomplete where it is missing."""
-    return need(answer, name, vendor=CARD.slug, about=about)
+    """The field of an answer; FieldMissing where it is missing or null."""
+    return need(answer, name, f"{CARD.slug}: {about}")
 
 
 def company_row(record: Row, options: Mapping[str, Any]) -> Row:

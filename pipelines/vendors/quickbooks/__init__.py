@@ -27,7 +27,7 @@ CARD = Card(
     objects=(
         "customers", "invoices", "invoice_lines", "sales_receipts", "sales_receipt_lines", "credit_memos", "credit_memo_lines", "payments",
         "payment_applications", "refund_receipts", "accounts", "deposits", "deposit_lines", "purchases", "purchase_lines",
-        "journal_entries", "journal_entry_lines", "terms", "preferences", "exchange_rates", "aged_receivables",
+        "journal_entries", "journal_entry_lines", "terms", "preferences", "exchange_rates", "counts", "aged_receivables",
     ),
     scopes=("com.intuit.quickbooks.accounting",),
 )

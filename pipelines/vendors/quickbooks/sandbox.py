@@ -131,8 +131,8 @@ class Sandbox:
         if status == 401:
             self.tokens.access.clear()
             return self._lower_case(401, "AuthenticationFailed", "3200", "Token expired: sandbox", "AUTHENTICATION")
-        if status == 429:
-            return self._lower_case(429, "ThrottleExceeded", "3001", f"Too many requests ({kind})", "THROTTLE")
+        if status == 429 or kind == "ThrottleExceeded":
+            return self._lower_case(status, "ThrottleExceeded", "3001", f"Too many requests ({kind})", "THROTTLE")
         if status == 403:
             return self._lower_case(403, "ApplicationAuthorizationFailed", "3100", "Wrong realm", "AUTHORIZATION")
         if status >= 500:

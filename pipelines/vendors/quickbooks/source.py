@@ -18,6 +18,8 @@ from pipelines.landing import Fields, Job, chunks, deletion, resource, row
 from pipelines.oauth import RotatingToken, TokenStore
 from pipelines.settings import Settings
 from pipelines.vendors.quickbooks import CARD
+from pipelines.vendors.quickbooks.counts import conditions, counts
+from pipelines.vendors.quickbooks.refusals import REMEDIES, later, wait
 from pipelines.vendors.quickbooks.report import aged_receivables
 from pipelines.vendors.quickbooks.rows import (
     ENTRIES,
@@ -83,13 +85,8 @@ def connect(settings: Settings, tokens: TokenStore) -> Api:
     return Api(
         f"{local if sandboxed else host}/v3/company/{secrets['realm_id']}", vendor=CARD.slug, auth=auth,
         limits=limits_in_force(settings, CARD.limits), read_only=True, retry=retry,
-        remedies={401: "connect the app again", 403: "check QUICKBOOKS_REALM_ID and the app's accounting scope"},
+        remedies=REMEDIES, later=later,
     )
-
-
-def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> int:
-    """Units to wait before a repeated call: no Retry-After is promised, the limits are per second and per minute."""
-    return 2 ** (attempt - 1) if status != 429 else min(60, 4 ** (attempt - 1))
 
 
 @dlt.source(name="quickbooks")
@@ -98,6 +95,7 @@ def source(job: Job) -> list[Any]:
     def of(name: str, pages: Pages, *more: str) -> Any:
         return resource(job, name, [TABLES[table] for table in (name, *more)], pages)
 
+    given: dict[str, set[str]] = {entity: set() for entity in ENTRIES}
     return [
         of("preferences", company(job), "exchange_rates"),
         of("terms", records(job, "Term", lambda item: [("terms", [term_row(item)])])),
@@ -107,8 +105,9 @@ def source(job: Job) -> list[Any]:
         of("credit_memos", records(job, "CreditMemo", lambda item: credit_memo_rows(item, job)), "credit_memo_lines"),
         of("payments", records(job, "Payment", payment_rows), "payment_applications"),
         of("refund_receipts", records(job, "RefundReceipt", lambda item: [("refund_receipts", [refund_row(item)])])),
-        of("accounts", entries(job), *(table for tables in ENTRIES.values() for table in tables[:2])),
+        of("accounts", entries(job, given), *(table for tables in ENTRIES.values() for table in tables[:2])),
         resource(job, "deletions", [TABLES[name] for name in TRANSACTIONS.values()], deletions(job)),
+        of("counts", counts(job, given)),
         of("aged_receivables", aged_receivables(job)),
     ]
 
@@ -159,9 +158,9 @@ def records(job: Job, entity: str, rows_of: Callable[[Row], list[tuple[str, list
     job.notes.append(f"{entity} kept changing while it was read; the next night starts where this one did")
 
 
-def entries(job: Job) -> Pages:
+def entries(job: Job, given: Mapping[str, set[str]]) -> Pages:
     """The accounts of receivables, and every deposit, purchase and journal entry with a line on one of them. One that was changed
-    so that it has none any more is gone."""
+    so that it has none any more is gone. The ids of all that came are added to `given`, by entity."""
     accounts = _items(_ask(job, RECEIVABLE_ACCOUNTS), "Account")
     yield "accounts", [account_row(item) for item in accounts]
     ids = frozenset(item["Id"] for item in accounts)
@@ -169,6 +168,7 @@ def entries(job: Job) -> Pages:
         known = job.known_ids(table) if entity in job.cursors else set()
 
         def rows_of(item: Row, entity: str = entity, table: str = table, known: set[str] = known) -> list[tuple[str, list[Row]]]:
+            given[entity].add(item["Id"])
             return entry_rows(item, entity, ids) or ([(table, [deletion(TABLES[table], item["Id"])])] if item["Id"] in known else [])
 
         yield from records(job, entity, rows_of)
@@ -185,22 +185,20 @@ def _new_page(job: Job, entity: str, query: str, before: frozenset[str]) -> tupl
 
 
 def changed_query(entity: str, since: str | None, page: int) -> str:
-    """The query for one page, which begins with the last record of the page before.
-
-    Inactive records of name lists are hidden unless asked for.
-    """
-    conditions = ["Active IN (true, false)"] if entity in ("Customer", "Term") else []
-    conditions += [f"MetaData.LastUpdatedTime >= '{since}'"] if since else []
+    """The query for one page, which begins with the last record of the page before."""
     size = CARD.page_sizes["query"]
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return (f"SELECT * FROM {entity}{where} ORDERBY MetaData.LastUpdatedTime "
+    return (f"SELECT * FROM {entity}{conditions(entity, since)} ORDERBY MetaData.LastUpdatedTime "
             f"STARTPOSITION {page * (size - 1) + 1} MAXRESULTS {size}")
 
 
 def deletions(job: Job) -> Pages:
-    """Transactions that were deleted since the last night. The first night knows none that could have been."""
+    """Transactions that were deleted since the last night, and in a full reading all that are gone. The first night knows none that
+    could have been."""
     since = job.cursors.get("cdc")
     if not since:
+        return
+    if not TRANSACTIONS.keys() & job.cursors.keys():
+        yield from reconciled(job)
         return
     if job.known_at - datetime.fromisoformat(since) > timedelta(days=CDC_DAYS):
         job.notes.append(f"the last night is more than {CDC_DAYS} days ago: deletions found by comparing all ids")

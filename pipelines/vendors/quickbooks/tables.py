@@ -69,6 +69,7 @@ TABLES: dict[str, Table] = {
             "id": "text", "source_currency": "text", "target_currency": "text", "rate": "rate", "as_of": "date",
             "modified_at": "timestamp",
         }),
+        Table("counts", {"entity": "text", "record_count": "integer", "given_count": "integer", "counted_on": "date"}),
         Table("aged_receivables", {
             "customer_id": "text", "customer_name": "text", "bucket_current": "money", "bucket_1_30": "money",
             "bucket_31_60": "money", "bucket_61_90": "money", "bucket_91_plus": "money", "total": "money",

@@ -266,11 +266,11 @@ def deletions(job: Job, gone: Mapping[str, set[str]] | None = None) -> Pages:
     answer = job.api.get(CLOCK_PATH, label="deleted")
     end = parsedate_to_datetime(answer.headers["Date"]).replace(second=0)
     start = min(datetime.fromisoformat(since), end - SHORTEST_SPAN)
-    if end - start > timedelta(days=DELETED_DAYS):
+    if is_long := end - start > timedelta(days=DELETED_DAYS):
         job.notes.append(f"the last night is more than {DELETED_DAYS} days ago: deletions found by comparing all ids")
-    covered = end
+    covered, is_full = end, not any(kind.name in job.cursors for kind in DELETABLE)
     for kind in DELETABLE:
-        found = deleted_ids(job, kind, start, end) if end - start <= timedelta(days=DELETED_DAYS) else None
+        found = None if is_long or is_full else deleted_ids(job, kind, start, end)
         ids, reached = found or (None, end)
         covered = min(covered, reached)
         missing = job.known_ids(kind.table) - (gone or {}).get(kind.table, set())

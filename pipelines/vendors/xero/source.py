@@ -20,6 +20,7 @@ from pipelines.oauth import ClientCredentials, RotatingToken, TokenStore
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors.xero import CARD, IDENTITY_URL, TOKEN_PATH, report, rows
 from pipelines.vendors.xero.reading import INVOICES, LISTS, List, Page, cursor_of, page_of, read
+from pipelines.vendors.xero.refusals import REMEDIES, spent, wait
 from pipelines.vendors.xero.rows import Row, Rows, Tenant
 from pipelines.vendors.xero.tables import TABLES
 
@@ -133,35 +134,13 @@ def connect(settings: Settings, tokens: TokenStore) -> XeroApi:
     return XeroApi(
         local if sandboxed else CARD.base_url, wanted=settings.get(CARD.slug, "tenant_ids"), single=single, vendor=CARD.slug,
         auth=auth, limits=paced(limits_in_force(settings, CARD.limits)), read_only=True, retry=retry, spent=spent,
-        remedies={401: "connect the organisation again", 403: "check the app's scopes and that the organisation is still connected"},
+        remedies=REMEDIES,
     )
 
 
 def paced(limits: Iterable[Limit]) -> list[Limit]:
     """The limits that are worth waiting for. A day's is not: the budget of the night stands for it, and the vendor's refusal."""
     return [limit for limit in limits if limit.seconds <= MAX_WAIT_SECONDS]
-
-
-def wait(status: int, headers: Mapping[str, str], body: str, attempt: int) -> int:
-    """Units to wait before a repeated call. Retry-After is in seconds; too many calls at once may be refused without it.
-    Source: https://developer.xero.com/documentation/guides/oauth2/limits"""
-    asked = _header(headers, "Retry-After")
-    if asked.isdigit():
-        return max(int(asked), 1)
-    return 60 if _header(headers, "X-Rate-Limit-Problem").lower() in ("minute", "appminute") else 2 ** attempt
-
-
-def spent(status: int, headers: Mapping[str, str], body: str) -> str | None:
-    """A sentence when the organisation's calls of the day are used up: the refusal says so, or asks for a wait of hours."""
-    asked = _header(headers, "Retry-After")
-    seconds = int(asked) if asked.isdigit() else 0
-    if status != 429 or (_header(headers, "X-Rate-Limit-Problem").lower() != "day" and seconds <= MAX_WAIT_SECONDS):
-        return None
-    return f"the vendor grants no more calls today (Retry-After: {asked or 'none'} seconds); the rest follows next night"
-
-
-def _header(headers: Mapping[str, str], name: str) -> str:
-    return str(headers.get(name) or "").strip()
 
 
 @dlt.source(name="xero")

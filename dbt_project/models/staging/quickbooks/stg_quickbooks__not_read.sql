@@ -1,5 +1,6 @@
 -- What stands on receivables and is no document and no money: journal entries, and deposits and purchases the other way
--- round. `amount` is what of it the links of payments have not settled: that alone is missing from what we count.
+-- round. `amount` is what of it the links of payments have not settled: that alone is missing from what we count. And what
+-- the vendor counts and we do not have, or the other way round.
 with links as (
     select other_id, sum(case side when 'credit' then amount else -amount end) as settled, count(*) as link_count
     from {{ ref('stg_quickbooks__payment_links') }}
@@ -43,6 +44,16 @@ final as (
         null
     from linked_only
     cross join {{ ref('stg_quickbooks__company') }} as home
+    union all
+    select
+        'quickbooks', entity, null, null, null, null, null, vendor_count - held_count,
+        coalesce({{ dbt.concat(["'it could not be counted: '", "problem"]) }}, {{ dbt.concat([
+            "'QuickBooks counts '", dbt.cast('vendor_count', 'varchar'),
+            "case when is_of_changes then ' that changed since the last night, and gave ' else ', and here are ' end",
+            dbt.cast('held_count', 'varchar')]) }}),
+        null
+    from {{ ref('stg_quickbooks__counts') }}
+    where problem is not null or vendor_count <> held_count
 )
 
 {{ canonical_select('not_read', 'final') }}

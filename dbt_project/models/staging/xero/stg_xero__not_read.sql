@@ -11,19 +11,21 @@ with unread as (
         'tenant_id, listed') }}
 ),
 
+-- Records without an id cannot be told apart: what is the same of them is one row.
 final as (
     select
         'xero' as source,
         listed as entity,
         null as record_id,
         contact_id as customer_id,
-        posted_on,
+        min(posted_on) as posted_on,
         currency,
-        amount,
-        record_count,
+        {{ known_total('amount') }} as amount,
+        sum(record_count) as record_count,
         reason,
         null as url
     from unread
+    group by listed, contact_id, currency, reason, amount is null
 )
 
 {{ canonical_select('not_read', 'final') }}
