@@ -14,6 +14,7 @@ from pipelines.vendors.hubspot import sandbox as hubspot
 from pipelines.vendors.quickbooks import sandbox as quickbooks
 
 OVERDUE = "Late Larch Lumber"
+ONE_OPTION = [{"label": "None", "value": "None", "hidden": False}]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def left(tmp_path_factory):
         assert portal.call("PATCH", f"{OBJECTS}/deals/{handed['deal_id']}", body).status_code == 200
         second = at.whole_night(tests=False)
         third = at.write(at.built_night())
-        tasks = {task["subject"]: task["status"] for task in at.tasks()}
+        tasks = {task["id"]: task["status"] for task in at.tasks()}
         yield Left(at, deals, company, owner, {row["record_id"] for row in rows if row["owner_id"] == owner}, first, second, third,
                    at.fields_of("deals"), tasks)
 
@@ -82,8 +83,8 @@ def test_the_night_after_plans_nothing(left: Left) -> None:
 
 
 def test_the_task_of_an_account_that_left_is_closed(left: Left) -> None:
-    assert left.tasks[f"Overdue invoices: {OVERDUE}"] == "COMPLETED"
-    assert [task.subject for task in left.second.plan.tasks if task.account_id == left.company] == ["The account has left the models"]
+    (task,) = [task for task in left.second.plan.tasks if task.account_id == left.company]
+    assert (task.action, task.subject, left.tasks[task.task_id]) == ("close", "The account has left the models", "COMPLETED")
 
 
 def test_an_account_whose_owner_left_has_the_owner_of_its_newest_deal(left: Left) -> None:
@@ -123,7 +124,7 @@ def test_setup_that_is_done_in_part_says_what_it_left_out(left: Left, monkeypatc
     monkeypatch.chdir(left.at.folder)
     monkeypatch.setenv(settings.SANDBOX_URL_VARIABLE, left.at.url)
     path = f"/crm/properties/{VERSION}/companies/crossfoot_"
-    for name, change in (("total_outstanding", {"fieldType": "calculation_equation"}), ("credit_status", {"options": []})):
+    for name, change in (("total_outstanding", {"fieldType": "calculation_equation"}), ("credit_status", {"options": ONE_OPTION})):
         assert left.at.portal().call("PATCH", path + name, change).status_code == 200
     ended = command_here(monkeypatch, capsys, "--data-dir", left.at.data, "--json", "setup-crm", "--yes")
     assert (ended.code, ended.json["created"]) == (1, False)
