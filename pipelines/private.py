@@ -14,8 +14,8 @@ from pipelines.settings import Settings
 # Everything that this process and those that it starts create is its user's alone.
 UMASK = 0o077
 # What a run makes in the data folder (data/README.md); a name that ends in a point stands for all that begin so.
-MADE = ("warehouse.", "journal.", "last_night.", "review.", "published", "reports", "docs", "plans", "dlt", "dbt", "prefect", "demo",
-        "crossfoot.lock", "README.md")
+MADE = ("warehouse.", "journal.", "crossfoot.", "last_night.", "review.", "published", "reports", "docs", "plans", "dlt", "dbt", "prefect",
+        "demo", "README.md")
 READ_BY_OTHERS = ("published", "reports")
 
 
