@@ -15,8 +15,7 @@ from typing import Any
 from pipelines import extract, fingerprint, guard, landing, transform
 from pipelines.extract import Forecast, Receipt
 from pipelines.landing import Table
-from pipelines.sandbox.clock import HOUR_OF_DAY
-from pipelines.settings import ConfigurationError, Settings
+from pipelines.settings import SANDBOX_HOUR, ConfigurationError, Settings
 from pipelines.vendors import VENDORS
 from pipelines.vendors.crm_types import ACCOUNT_FIELDS, DEAL_FIELDS, Crm
 from pipelines.writeback import setup
@@ -63,7 +62,7 @@ class Night:
     def heard_on(self) -> date:
         """The day that it is when the vendors are heard: the company's, or the sandbox's, which begins at 22:00 UTC."""
         if self.settings.profile == "sandbox":
-            return (self.known_at.astimezone(UTC) - timedelta(hours=HOUR_OF_DAY)).date()
+            return (self.known_at.astimezone(UTC) - timedelta(hours=SANDBOX_HOUR)).date()
         return self.known_at.astimezone(self.settings.zone).date()
 
     @property

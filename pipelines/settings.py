@@ -30,6 +30,8 @@ SANDBOX_URL_VARIABLE = "CROSSFOOT_SANDBOX_URL"
 # Where an installation lives, for commands that are started in another folder.
 HOME_VARIABLE, CONFIG_VARIABLE, DATA_VARIABLE = "CROSSFOOT_HOME", "CROSSFOOT_CONFIG", "CROSSFOOT_DATA_DIR"
 SANDBOX_PORT = 8765
+# The sandbox's day begins at this hour, UTC: the day's business is over, so what a day changed is older than any call on it.
+SANDBOX_HOUR = 22
 # Besides letters and digits: each was tried through dlt, dbt and DuckDB.
 _PATH_CHARACTERS = " /.-_+,@()&~"
 

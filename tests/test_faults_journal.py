@@ -31,6 +31,7 @@ from pipelines.writeback.recent import from_file, from_journal
 
 SECRET, NEXT_SECRET, PASSWORD = "rotated-hu5h", "rotated-n3xt", "sesame"
 ODD = "o'ne?two#three%20four \"five\""
+SPELLED = "one, two (three) @four & five~"  # what a data folder may be called
 
 
 @pytest.fixture
@@ -225,9 +226,15 @@ def test_operations_04_a_reader_sees_what_a_writer_has_just_committed(tmp_path):
 # -- the place
 
 
-def test_a_folder_may_have_any_name(tmp_path, command):
+def test_a_journal_may_lie_in_a_folder_of_any_name(tmp_path):
     path = filled(tmp_path / ODD / "journal.sqlite")
     assert sorted(file.name for file in tmp_path.iterdir()) == [ODD]
+    assert [run["run_id"] for run in from_file(path).runs] == ["night-1"]
+
+
+def test_a_data_folder_may_have_a_name_with_blanks_and_marks(tmp_path, command):
+    path = filled(tmp_path / SPELLED / "journal.sqlite")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [SPELLED]
     assert "night-1" in command("--data-dir", path.parent, "status").out
     assert "same VAT number" in command("--data-dir", path.parent, "review", "list").out
     assert [file.name for file in path.parent.iterdir()] == ["journal.sqlite"]

@@ -169,8 +169,8 @@ def test_the_name_is_in_utc_whatever_zone_the_time_came_in(settings):
     assert datetime(2026, 7, 1, 2, tzinfo=UTC) == NIGHT
 
 
-def test_a_folder_with_a_quote_in_its_name_is_fine(tmp_path):
-    found = settings_at("http://127.0.0.1:9", tmp_path / "it's here")
+def test_a_folder_with_an_unusual_name_is_fine(tmp_path):
+    found = settings_at("http://127.0.0.1:9", tmp_path / "R&D (new), @Ünïted")
     with landing.connect(found.warehouse) as connection:
         connection.execute("CREATE SCHEMA marts; CREATE TABLE marts.account_status AS SELECT 1 AS owed")
     assert read(publish(found, DAY, NIGHT)) == [(1,)]

@@ -30,13 +30,13 @@ OFFERED = {"source": ("TABLES", "connect", "source", "check"), "sandbox": ("Sand
 # or package below `pipelines` and for the parts that are named after it (`http` for `http_pace` as well).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("flows",),
-    ("conclude", "doctor", "outcome", "query", "report", "review"),
+    ("acceptance", "conclude", "doctor", "outcome", "query", "report", "review"),
     ("night",),
     ("explain", "extract", "fingerprint", "guard", "publish", "tieout", "transform", "writeback"),
     ("vendors",),
     ("landing", "oauth"),
     ("http", "warehouse"),
-    ("card", "cron", "environment", "folder", "money", "redaction", "settings"),
+    ("card", "credentials", "cron", "environment", "folder", "foreign", "money", "network", "private", "redaction", "settings"),
 )
 # It stands beside the house: only vendors' sandboxes and the command may enter.
 SANDBOX = "pipelines.sandbox"

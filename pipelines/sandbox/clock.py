@@ -5,8 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 
-# The day's business is over when the sandbox "is" at a day, so what a day changed is older than any call on it.
-HOUR_OF_DAY = 22
+from pipelines.settings import SANDBOX_HOUR
 
 
 class Clock:
@@ -22,7 +21,7 @@ class Clock:
 
     def now(self) -> datetime:
         """The sandbox's time, aware, in UTC."""
-        start = datetime.combine(self.today, time_of_day(HOUR_OF_DAY), UTC)
+        start = datetime.combine(self.today, time_of_day(SANDBOX_HOUR), UTC)
         return start + timedelta(seconds=self.seconds() - self._started)
 
     def advance(self, days: int) -> None:

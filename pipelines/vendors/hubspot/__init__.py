@@ -48,7 +48,7 @@ CARD = Card(
         # Reading: search, records and associations by id.
         Call("POST", f"crm/objects/{VERSION}/(companies|contacts|deals|line_items)/search"),
         Call("POST", f"crm/objects/{VERSION}/(companies|contacts|deals|line_items|tasks)/batch/read"),
-        Call("POST", rf"crm/associations/{VERSION}/deals/\w+/batch/read"),
+        Call("POST", rf"crm/associations/{VERSION}/(companies|deals)/\w+/batch/read"),
         # Writing: fields, tasks, and the fields' own definitions. `doctor` sends batches without inputs to see its rights.
         Call("POST", f"crm/objects/{VERSION}/(companies|deals|tasks)/batch/update"),
         Call("POST", f"crm/objects/{VERSION}/tasks"),
