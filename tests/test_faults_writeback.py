@@ -412,8 +412,10 @@ def test_a_task_whose_account_left_is_closed(at: Stage) -> None:
     assert planned(at, [company("blue")], leaving={}).tasks == ()
     held = planned(at, [company("blue")], leaving={"hubspot": Leaving("the last extract of hubspot failed")})
     assert held.tasks == () and ("task", "the last extract of hubspot failed") in {(hold.field, hold.reason) for hold in held.holds}
+    restored = {"hubspot": Leaving(None, {"acme": "hubspot listed it as deleted, and has it"})}
+    assert planned(at, [company("blue")], leaving=restored).tasks == ()
     del at.crm.records["companies"]["acme"]
-    result = night(at, "two", [company("blue")])
+    result = night(at, "two", [company("blue")], leaving=restored)
     assert [(task.action, task.subject) for task in result.plan.tasks] == [("close", "The account has left the models")]
     assert statuses(at) == ["completed"] and planned(at, [company("blue")]).size == 0
 

@@ -121,7 +121,8 @@ def _live_tasks(
     """The tasks of one CRM: those to close with their status, those to open looked up in the CRM, where a journal that was lost
     or put back knows nothing of them."""
     open_tasks = journal.open_tasks(crm.slug)
-    mine = [*records, *(departed(records, open_tasks, leaving) if leaving else ())]
+    stay = [record for record in records if not record.leaves]
+    mine = [*stay, *(departed(stay, open_tasks, current, leaving) if leaving else ())]
     statuses = {task.key: crm.task_status(task.task_id) if task.task_id else None for task in to_close(mine, open_tasks)}
     opening = to_open(mine, current, open_tasks) if policy.overdue_tasks else []
     found = crm.find_tasks([record.record_id for record in opening]) if opening else {}

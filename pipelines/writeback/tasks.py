@@ -42,12 +42,15 @@ def to_close(desired: Iterable[DesiredRecord], open_tasks: Sequence[TaskRow]) ->
     return [by_account[record.key] for record in paid if record.key in by_account]
 
 
-def departed(desired: Iterable[DesiredRecord], open_tasks: Sequence[TaskRow], leaving: Leaving) -> list[DesiredRecord]:
-    """The accounts of open tasks that no model has any more, as records that are not overdue."""
-    accounts = {record.key for record in desired if STATUS_FIELD in record.values}
+def departed(
+    accounts: Iterable[DesiredRecord], open_tasks: Sequence[TaskRow], current: Mapping[RecordKey, Values], leaving: Leaving
+) -> list[DesiredRecord]:
+    """The accounts of open tasks that are not among `accounts`, which are all that the models have, as records that are not
+    overdue. One that is gone from the CRM is in no doubt of its own."""
+    known = {record.key for record in accounts}
     values, cleared = {STATUS_FIELD: None}, frozenset({STATUS_FIELD})
-    return [DesiredRecord(*key, values, leaving.reason(task.account_id), cleared=cleared)
-            for key, task in _by_account(open_tasks).items() if key not in accounts]
+    return [DesiredRecord(*key, values, leaving.reason(key[2]) if key in current else leaving.hold_reason, cleared=cleared)
+            for key in _by_account(open_tasks) if key not in known]
 
 
 def to_open(desired: Iterable[DesiredRecord], current: Mapping[RecordKey, Values], open_tasks: Sequence[TaskRow]) -> list[DesiredRecord]:
