@@ -357,7 +357,7 @@ def test_one_vendor_failing_leaves_the_other_alone_and_keeps_its_rotated_token(h
     with ThreadPoolExecutor(2) as pool:
         running = {slug: pool.submit(night, slug, settings, tokens=tokens) for slug in SOURCES}
     assert running["hubspot"].result().status == "complete"
-    with pytest.raises(ExtractFailed, match="check QUICKBOOKS_REALM_ID and the app's accounting scope"):
+    with pytest.raises(ExtractFailed, match="connect the app to this company again with the accounting scope"):
         running["quickbooks"].result()
     assert len(tokens.stored) == 1
     assert night("quickbooks", settings, tokens=tokens).status == "complete"

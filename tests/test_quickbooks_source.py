@@ -154,7 +154,7 @@ def everything(job) -> dict[str, list[dict]]:
         of("CreditMemo", "credit_memos", lambda item: shapes.credit_memo_rows(item, job)),
         of("Payment", "payments", shapes.payment_rows),
         of("RefundReceipt", "refund_receipts", lambda item: [("refund_receipts", [shapes.refund_row(item)])]),
-        source.entries(job),
+        source.entries(job, {entity: set() for entity in source.ENTRIES}),
         source.deletions(job),
         source.aged_receivables(job),
     )
