@@ -29,6 +29,8 @@ SQL_TYPES = {
     "share": "DECIMAL(9,6)", "integer": "BIGINT", "flag": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMP WITH TIME ZONE",
 }
 _SCALES = {"money": (28, 6), "quantity": (28, 6), "rate": (28, 12), "share": (9, 6)}
+# From here on a number is a slip of the keyboard. What lies below can be multiplied and added up by the models.
+_TOO_LARGE = {"money": Decimal("1e15"), "quantity": Decimal("1e10"), "rate": Decimal("1e15"), "share": Decimal(1000)}
 _QUANTA = {kind: Decimal(1).scaleb(-scale) for kind, (_, scale) in _SCALES.items()}
 _TRUE, _FALSE = ("true", True), ("false", False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,10 +68,13 @@ class Fields:
         if value is None or value == "":
             return None
         number = _number(value, kind)
+        if number is not None and abs(number) >= _TOO_LARGE[kind]:
+            self.problems.append(f"{name}: {str(value)[:80]!r} is larger than can be meant")
+            return None
         return self._wrong(name, value, "number") if number is None else number
 
     def integer(self, name: str) -> int | None:
-        number = self.number(name, "quantity")
+        number = self.number(name)
         if number is None or number == int(number):
             return None if number is None else int(number)
         return self._wrong(name, self.record[name], "whole number")

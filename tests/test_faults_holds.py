@@ -26,6 +26,29 @@ def company() -> Books:
     return books
 
 
+MOST, MOST_PIECES, DEAREST = "999999999999999.99", "9999999999", "999999.99"
+STAMPS = {"createdAt": "2026-05-01T00:00:00Z", "updatedAt": "2026-05-20T12:00:00Z", "archived": False}
+
+
+def largest(books: Books) -> None:
+    """The largest numbers that are read, and ones that are larger, wherever models multiply or add up."""
+    rate = {"CurrencyRef": {"value": "XAU"}, "ExchangeRate": DEAREST}
+    gold = {"Qty": MOST_PIECES, "UnitPrice": MOST, "ItemRef": {"value": "1", "name": "Gold"}}
+    books.customer("69")
+    for key, amount in (("691", MOST), ("692", MOST), ("693", "1e21")):
+        lines = [{"Id": "1", "LineNum": 1, "Amount": amount, "DetailType": "SalesItemLineDetail", "SalesItemLineDetail": gold}]
+        books.invoice(key, "69", amount, amount, Line=lines, **rate, **named("694"))
+        books.payment(f"{key}1", "69", amount, ("Invoice", key, amount), **rate)
+    books.deal("694", "69", MOST, deal_currency_code="XAU", hs_exchange_rate=DEAREST)
+    sold = {"695": "600", "696": "601", "697": "999999999999"}
+    books.hubspot["deals"][-1]["associations"]["line items"] = {"results": [{"id": key, "type": "deal_to_line_item"} for key in sold]}
+    books.hubspot["line_items"] = [
+        {"id": key, **STAMPS, "properties": {
+            "name": "Gold", "quantity": MOST_PIECES, "price": MOST, "amount": MOST, "recurringbillingfrequency": "monthly",
+            "hs_recurring_billing_start_date": "2026-06-01", "hs_recurring_billing_number_of_payments": periods}}
+        for key, periods in sold.items()]
+
+
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> FaultNight:
     books = company()
@@ -41,6 +64,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> FaultNight:
     open_deal(books, "682", "68", "50")
     open_deal(books, "683", "68", None, "2026-09-20T12:00:00Z")
     books.deal("684", "68", "10", dealstage="424242")
+    largest(books)
     return FaultNight(tmp_path_factory.mktemp("holds"), {"hubspot": books.hubspot, "quickbooks": books.quickbooks})
 
 
@@ -81,6 +105,14 @@ def test_crm_10_unknown_stage_stops_all(night: FaultNight) -> None:
     assert night.account("67")["hold_reason"] is None
 
 
+def test_the_largest_numbers_hold_their_own_account_alone(night: FaultNight) -> None:
+    assert "TotalAmt: '1e21' is larger than can be meant" in message(night, "693")
+    lines = {row["line_id"]: row["problem"] or "" for row in night.rows("SELECT line_id, problem FROM int_deal_lines__unioned")}
+    assert [key for key in ("695", "696", "697") if "no number of billing periods that can be meant" in lines[key]] == ["696", "697"]
+    assert night.account("69")["hold_reason"]
+    assert (night.account("64")["hold_reason"], night.account("64")["total_outstanding"]) == (None, 100)
+
+
 def test_crm_11_pipeline_of_unknown_amounts(night: FaultNight) -> None:
     assert {"681", "683"} == {row["record_id"] for row in night.rows(
         "SELECT record_id FROM rpt_exceptions WHERE kind = 'open_deal_without_amount'")}
@@ -114,7 +146,7 @@ def test_ledger_09_ageing_periods_fail_the_ledger(answer: tuple[int, str], state
     monkeypatch.setattr(http.Api, "_send", other)
     books = company()
     books.invoice("11", books.customer("1"), 100, 100)
-    found = FaultNight(tmp_path, {"hubspot": books.hubspot, "quickbooks": books.quickbooks})
+    found = FaultNight(tmp_path, {"hubspot": books.hubspot, "quickbooks": books.quickbooks}, tests=state == "tied")
     assert {receipt.status for receipt in found.receipts} == {"complete"}
     assert (found.account("1")["hold_reason"], found.account("1")["total_outstanding"]) == (None, 100)
     (certificate,) = tieout.certificates(found.settings)

@@ -448,7 +448,7 @@ def test_an_error_that_nobody_foresaw_is_kept_too_and_its_trace_is_in_the_log(se
     ("companies/batch/read", 1, "nothing was written to the CRM: hubspot: POST "),
     ("deals/batch/read", 2, "the write-back stopped in its midst: hubspot: POST "),
 ])  # fmt: skip
-def test_a_crm_that_goes_down_in_the_plan_or_in_the_apply_costs_the_crm_its_update_alone(server, at, heard, path, nth, says):
+def test_writeback_09_a_crm_that_goes_down_in_the_plan_or_in_the_apply_costs_the_crm_its_update_alone(server, at, heard, path, nth, says):
     at.fault("hubspot", "500", match=path, nth=nth, share=1.0)
     ran = run(at)
     assert (ran.state.type.value, ran.state.name) == ("FAILED", "PartialFailure")

@@ -113,6 +113,16 @@ def test_what_is_no_number_becomes_null_and_is_named(value):
     assert problems == [f"f: {str(value)[:80]!r} is not a number"]
 
 
+@pytest.mark.parametrize("value, kind", [("1000000000000000", "money"), ("-1e21", "money"), (10**10, "quantity"), ("1e15", "rate")])
+def test_a_number_that_nobody_can_mean_is_named(value, kind):
+    assert parse("number", value, kind=kind) == (None, [f"f: {str(value)!r} is larger than can be meant"])
+
+
+def test_a_whole_number_fits_its_column():
+    assert parse("integer", "999999999999999") == (999_999_999_999_999, [])
+    assert parse("integer", "1e19") == (None, ["f: '1e19' is larger than can be meant"])
+
+
 def test_a_share_that_rounds_beyond_its_column_is_named():
     assert parse("number", "999.9999999", kind="share") == (None, ["f: '999.9999999' is not a number"])
 

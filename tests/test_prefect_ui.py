@@ -127,7 +127,7 @@ def test_the_schedule_appears_with_the_configured_time(night, browser):
     assert deployment["global_concurrency_limit"]["limit"] == 1
 
 
-def test_prefect_yaml_deploys_the_night_at_the_configured_time(night, tmp_path):
+def test_operations_08_prefect_yaml_deploys_the_night_at_the_configured_time(night, tmp_path):
     server, data, env = night
     config = tmp_path / "crossfoot.toml"
     config.write_text('profile = "sandbox"\n[company]\ntime_zone = "Europe/Berlin"\n[schedule]\ncron = "30 3 * * *"\n')

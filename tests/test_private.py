@@ -57,7 +57,7 @@ def made(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("mode", ["private", "group"])
-def test_what_a_run_makes_is_its_users_alone_and_what_is_published_as_configured(mode, tmp_path):
+def test_operations_06_what_a_run_makes_is_its_users_alone_and_what_is_published_as_configured(mode, tmp_path):
     private.set_umask()
     settings = chosen(tmp_path / "data", mode)
     made(settings)

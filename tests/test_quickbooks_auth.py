@@ -131,7 +131,7 @@ def test_a_stored_token_that_no_longer_works_gives_way_to_the_configured_one(boo
     assert (paths(books), tokens.stored[-1]) == (["bearer", "bearer", "query"], "sandbox-refresh-1")
 
 
-def test_a_refused_token_is_an_error_with_its_remedy(books, tmp_path):
+def test_sandbox_03_a_refused_token_is_an_error_with_its_remedy(books, tmp_path):
     fault(books, "400", "bearer", vendor="quickbooks", times=9)
     with pytest.raises(ApiError, match="this sandbox was used with another data folder"):
         api_of(books, tmp_path, MemoryTokens("stored")).get("query", QUERY)

@@ -193,7 +193,7 @@ def search(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_whatever_a_vendor_answers_doctor_shows_no_secret(failure, chosen, told, capsys):
+def test_http_01_whatever_a_vendor_answers_doctor_shows_no_secret(failure, chosen, told, capsys):
     """Signing in, and (for the one that needs none) reading, at every vendor."""
     with stub(lambda asked: FAILURES[failure](asked)) as vendor:
         findings = doctor.examine(at(chosen, vendor.url), lambda: NIGHT)
@@ -239,7 +239,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("failure", [*FAILURES, "record"])
 @pytest.mark.parametrize("slug", REFUSED)
-def test_a_refused_write_keeps_no_secret(slug, failure, chosen, told, capsys):
+def test_http_02_a_refused_write_keeps_no_secret(slug, failure, chosen, told, capsys):
     object, id = {"hubspot": ("companies", "1"), "salesforce": ("accounts", "001000000000001AAA")}[slug]
 
     def answer(asked: Asked) -> Reply:

@@ -4,6 +4,8 @@
 {%- set amount_is_of_one_period = true %}
 -- Months without a term: what HubSpot itself assumes for ARR (its default deal properties).
 {%- set months_assumed = 12 %}
+-- Nobody sells more periods than this; a larger number is a slip of the keyboard.
+{%- set most_periods = 600 %}
 {%- set months = {'monthly': 1, 'quarterly': 3, 'semiannually': 6, 'annually': 12, 'every_2_years': 24, 'every_3_years': 36,
     'every_4_years': 48, 'every_5_years': 60} %}
 {%- set weeks = {'weekly': 1, 'biweekly': 2} %}
@@ -62,6 +64,7 @@ counted as (
         case
             when step_months is null and step_weeks is null then 1
             when billing_periods is not null then billing_periods
+            when greatest(abs(coalesce(term_months, 0)), abs(coalesce(term_days, 0))) > 31 * {{ most_periods }} then null
             when term_months is not null and term_days is null and step_months is not null then
                 case when term_months % step_months = 0 then term_months // step_months end
             -- A quarter of a year has thirteen weeks.
@@ -85,8 +88,9 @@ counted as (
 valued as (
     select
         *,
-        greatest(coalesce(stated_periods, 1), 1) as periods,
-        {{ var('tolerance') }} * greatest(coalesce(stated_periods, 1), 1) as margin
+        coalesce(stated_periods, 0) between 1 and {{ most_periods }} as is_counted,
+        case when stated_periods between 1 and {{ most_periods }} then stated_periods else 1 end as periods,
+        {{ var('tolerance') }} * case when stated_periods between 1 and {{ most_periods }} then stated_periods else 1 end as margin
     from counted
 ),
 
@@ -125,8 +129,8 @@ final as (
         case
             when id is null then 'the line item was never read'
             when _problem is not null then _problem
-            when stated_periods is null or stated_periods < 1 then
-                'its term holds no whole number of billing periods (frequency ' || frequency || ')'
+            when not is_counted then
+                'its term holds no number of billing periods that can be meant (frequency ' || frequency || ')'
             when is_contradicted then
                 'its total contract value ' || contract_value || ' is neither the amount ' || stated_amount || ' nor that of '
                 || periods || ' billing periods'
