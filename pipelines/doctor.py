@@ -9,6 +9,7 @@ from datetime import datetime
 
 from pipelines import private
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
+from pipelines.landing import OddAnswer, documented
 from pipelines.night import Tokens, check_company, connect_crm, open_journal
 from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings, missing_mail_password, missing_secrets
@@ -52,16 +53,14 @@ def _vendor(settings: Settings, slug: str, tokens: Tokens) -> list[str]:
     fields as they should be."""
     source = importlib.import_module(f"pipelines.vendors.{slug}.source")
     try:
-        api = source.connect(settings, tokens)
-        findings = source.check(api, settings)
-        if not findings:
-            check_company(settings, slug, api)
-        if not findings and VENDORS[slug].side == "crm":
-            crm = connect_crm(settings, slug)
-            findings += setup.sentences(slug, setup.missing(crm))
-    except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing, OtherCompany) as error:
+        with documented(slug):
+            api = source.connect(settings, tokens)
+            findings = source.check(api, settings)
+            if not findings:
+                check_company(settings, slug, api)
+            if not findings and VENDORS[slug].side == "crm":
+                crm = connect_crm(settings, slug)
+                findings += setup.sentences(slug, setup.missing(crm))
+    except (ApiError, BudgetSpent, ConfigurationError, ConnectionLost, FieldsMissing, OddAnswer, OtherCompany, RuntimeError) as error:
         findings = [str(error)]
-    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        findings = [f"{slug}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); try again later, and "
-                    "report it where it stays so"]
     return [redact(sentence) for sentence in findings]

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines import environment, landing, warehouse
 from pipelines.http import ApiError, BudgetSpent, ConnectionLost
-from pipelines.landing import Job, Table
+from pipelines.landing import Job, OddAnswer, Table
 from pipelines.redaction import redact
 from pipelines.settings import ConfigurationError, Settings
 from pipelines.vendors import VENDORS
@@ -115,7 +115,7 @@ def extract(slug: str, settings: Settings, *, as_of: date, known_at: datetime, t
             with _landing:
                 on_company(found)
         _load(slug, lambda: vendor.source(job), settings)
-    except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost) as error:
+    except (PipelineStepFailed, ApiError, ConfigurationError, ConnectionLost, OddAnswer) as error:
         cause = _cause(error)
         message = warehouse.explained(cause, settings.warehouse) if warehouse.is_of_the_file(cause) else redact(str(cause))
         message = message or type(cause).__name__
@@ -162,7 +162,8 @@ def untied(settings: Settings, slug: str, known_at: datetime) -> str:
 def _identity(slug: str, vendor: Any, job: Job) -> Mapping[str, str] | None:
     """Whose records the vendor would give; empty where it has no accounts. None where no calls are left to ask: nor are any to read."""
     try:
-        return vendor.identity(job.api, job.settings) if VENDORS[slug].account else {}
+        with landing.documented(f"{slug}: account"):
+            return vendor.identity(job.api, job.settings) if VENDORS[slug].account else {}
     except BudgetSpent:
         return None
 

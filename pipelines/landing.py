@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
@@ -280,12 +281,18 @@ class OddAnswer(Exception):
 
 
 def _explained(job: Job, name: str, pages: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    try:
+    with documented(f"{job.api.vendor}: {name}" if job.api else name):
         yield from pages
+
+
+@contextmanager
+def documented(what: str) -> Iterator[None]:
+    """Raises OddAnswer, which names `what` is read, where an answer is of another shape than the reading of it rests on."""
+    try:
+        yield
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
-        vendor = f"{job.api.vendor}: " if job.api else ""
-        raise OddAnswer(f"{vendor}{name}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); run again "
-                        "later, and report it where it stays so") from error
+        raise OddAnswer(f"{what}: an answer is not of the shape that is documented ({type(error).__name__}: {error}); run again later, and "
+                        "report it where it stays so") from error
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

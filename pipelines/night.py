@@ -263,10 +263,11 @@ def connect_crm(settings: Settings, slug: str) -> Crm:
 
 
 def check_company(settings: Settings, slug: str, api: Any) -> None:
-    """Raises OtherCompany where the source reaches another company than the warehouse's or the journal's."""
+    """Raises OtherCompany where the source reaches another company than the warehouse's or the journal's, and OddAnswer."""
     if not VENDORS[slug].account:
         return
-    found = importlib.import_module(f"pipelines.vendors.{slug}.source").identity(api, settings)
+    with landing.documented(f"{slug}: account"):
+        found = importlib.import_module(f"pipelines.vendors.{slug}.source").identity(api, settings)
     with open_journal(settings) as journal:
         Companies(settings, journal).check()
         Companies(settings, journal).check_source(slug, found)

@@ -20,6 +20,7 @@ from test_apply_killed import small_world, wishes
 
 from pipelines.http import Api, Bearer, Response, RetryPolicy
 from pipelines.oauth import ClientCredentials
+from pipelines.vendors import hubspot, salesforce
 from pipelines.vendors.crm_types import Crm
 from pipelines.vendors.hubspot.crm import HubSpotCrm
 from pipelines.vendors.hubspot.sandbox import Sandbox as HubSpotSandbox
@@ -55,7 +56,7 @@ class HubSpot:
     sandbox, crm, objects = HubSpotSandbox, HubSpotCrm, ("companies", "deals")
 
     def __init__(self, url: str):
-        self.api = Dying(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN))
+        self.api = Dying(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN), allowed=hubspot.CARD.allowed)
         self.portal = Portal(url)
 
     def ids(self, world: Any) -> tuple[list[str], list[str]]:
@@ -74,7 +75,8 @@ class Salesforce:
         base = f"{url}/salesforce"
         auth = ClientCredentials(base, "services/oauth2/token", vendor="salesforce", client_id="sandbox-client",
                                  client_secret="sandbox-secret", retry=RetryPolicy(), basic=False)
-        self.api, self.seen = Dying(base, vendor="salesforce", auth=auth), Api(base, vendor="salesforce", auth=auth)
+        self.api = Dying(base, vendor="salesforce", auth=auth, allowed=salesforce.CARD.allowed)
+        self.seen = Api(base, vendor="salesforce", auth=auth)
 
     def _rows(self, soql: str) -> list[dict[str, Any]]:
         return self.seen.get(f"{DATA}/query", params={"q": soql}).json["records"]

@@ -15,7 +15,7 @@ from test_vendor_fields import HUBSPOT_BODIES, plain
 from pipelines.http import Api, Bearer, Response
 from pipelines.sandbox.world import make_world
 from pipelines.vendors.crm_types import FoundTask, RecordUpdate, TaskRequest, task_marker
-from pipelines.vendors.hubspot import VERSION
+from pipelines.vendors.hubspot import CARD, VERSION
 from pipelines.vendors.hubspot.crm import HubSpotCrm
 from pipelines.vendors.hubspot.sandbox import Sandbox
 from pipelines.writeback import setup
@@ -27,7 +27,7 @@ class Listening(Api):
     """Remembers what is sent."""
 
     def __init__(self, url: str):
-        super().__init__(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN))
+        super().__init__(f"{url}/hubspot", vendor="hubspot", auth=Bearer(TOKEN), allowed=CARD.allowed)
         self.sent: list[tuple[str, Any]] = []
 
     def post(self, path: str, json: Any = None, **more: Any) -> Response:

@@ -15,7 +15,7 @@ from sandbox_fixture import TOKEN, Portal, running_sandbox
 
 from pipelines.http import Api
 from pipelines.sandbox.entities import Owner, Sold
-from pipelines.vendors.crm_types import TaskRequest, task_marker
+from pipelines.vendors.crm_types import FoundTask, TaskRequest, task_marker
 from pipelines.vendors.hubspot import crm, source
 from pipelines.vendors.hubspot.sandbox import Sandbox
 
@@ -113,7 +113,7 @@ def test_the_client_makes_lists_changes_and_deletes_a_task(served, tmp_path):
     basic, batch = (api(served, "crm.objects.tasks", name) for name in ("BasicApi", "BatchApi"))
     kind = module.AssociationSpec(association_category="HUBSPOT_DEFINED", association_type_id=crm.TASK_TO_COMPANY)
     made = basic.create(module.SimplePublicObjectInputForCreate(
-        properties={"hs_timestamp": "2026-07-01T09:00:00Z", "hs_task_subject": "Call", "hs_task_body": f"Please. {task_marker('k-1')}",
+        properties={"hs_timestamp": "2026-07-01T09:00:00Z", "hs_task_subject": "Call", "hs_task_body": f"Please. {task_marker('k1')}",
                     "hs_task_status": "NOT_STARTED", "hs_task_priority": "HIGH", "hs_task_type": "TODO"},
         associations=[module.PublicAssociationsForObject(to=module.PublicObjectId(id=company), types=[kind])]))
     assert made.id in {one.id for one in basic.get_page(limit=10).results}
@@ -121,12 +121,12 @@ def test_the_client_makes_lists_changes_and_deletes_a_task(served, tmp_path):
     assert [str(one.to_object_id) for one in linked.results] == [made.id]
     asked = module.BatchReadInputSimplePublicObjectId(properties=["hs_task_body"], properties_with_history=[],
                                                       inputs=[module.SimplePublicObjectId(id=made.id)])
-    assert "k-1" in batch.read(asked).results[0].properties["hs_task_body"]
+    assert "k1" in batch.read(asked).results[0].properties["hs_task_body"]
     basic.update(made.id, module.SimplePublicObjectInput(properties={"hs_task_status": "COMPLETED"}))
 
     ours = crm.HubSpotCrm(job_for(source, settings_at(served[1], tmp_path)).api)
-    assert (ours.find_task(company, "k-1"), ours.task_status(made.id)) == (made.id, "completed")
-    own = ours.create_task(TaskRequest("k-2", company, None, "Ask", "Please", datetime(2026, 7, 2, 9, tzinfo=UTC)))
+    assert (ours.find_tasks([company]), ours.task_status(made.id)) == ({company: [FoundTask("k1", made.id, "completed")]}, "completed")
+    own = ours.create_task(TaskRequest("k2", company, None, "Ask", "Please", datetime(2026, 7, 2, 9, tzinfo=UTC)))
     shown = basic.get_by_id(own, properties=["hs_task_subject", "hs_task_status"])
     assert (shown.properties["hs_task_subject"], shown.properties["hs_task_status"]) == ("Ask", "NOT_STARTED")
     basic.archive(made.id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from extract_fixture import FAST, collect, empty_world, job_for, settings_at
 from sandbox_fixture import running_sandbox
 
+from pipelines.card import Call
 from pipelines.http import ApiError
 from pipelines.landing import Job
 from pipelines.vendors.crm_types import RecordUpdate
@@ -28,7 +30,10 @@ class Persons(Sandbox):
 def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     world = empty_world()
     world.add_account("Acme Ltd", domain="acme.example")
-    with running_sandbox(world, vendors={"salesforce": Persons}, rate_limits=False) as url:
+    # An administrator makes and changes people.
+    card = replace(source.CARD, allowed=(*source.CARD.allowed, Call("POST", ".*"), Call("PATCH", ".*")))
+    with running_sandbox(world, vendors={"salesforce": Persons}, rate_limits=False) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "CARD", card)
         yield job_for(source, settings_at(url, tmp_path_factory.mktemp("persons"), f'[vendors]\ncrms = ["salesforce"]\n{FAST}'))
 
 

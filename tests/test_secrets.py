@@ -25,6 +25,7 @@ from pipelines import credentials, doctor, redaction
 from pipelines import settings as configuration
 from pipelines.extract import ExtractFailed, extract
 from pipelines.http import ApiError, ConnectionLost
+from pipelines.landing import OddAnswer
 from pipelines.night import connect_crms, open_journal
 from pipelines.outcome import stopped
 from pipelines.report import send
@@ -262,7 +263,7 @@ def test_http_02_a_refused_write_keeps_no_secret(slug, failure, chosen, told, ca
                 result = apply_plan(plan, connect_crms(here), journal, Run("run", "apply", DAY, NIGHT), now=lambda: NIGHT)
             told += [one.message for one in result.problems]
             assert result.rejected == 1
-        except (ApiError, ApplyStopped, ConnectionLost, FieldsMissing, BatchRefused, OutcomeUnknown) as error:
+        except (ApiError, ApplyStopped, ConnectionLost, FieldsMissing, BatchRefused, OddAnswer, OutcomeUnknown) as error:
             with caught(told, type(error)):
                 raise
     save_plan(plan, chosen.data_dir / "plans")

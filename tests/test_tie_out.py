@@ -19,6 +19,7 @@ from pipelines.sandbox.world import make_world
 from pipelines.vendors.quickbooks import sandbox as quickbooks
 from pipelines.vendors.xero import sandbox_reports
 from pipelines.writeback import setup
+from pipelines.writeback.recent import Recent
 
 LATE = "Late Larch Lumber"
 MORE = Decimal("12.34")
@@ -107,8 +108,8 @@ def test_a_customers_name_stays_a_text():
                              (tieout.Difference("7", evil, None, "unreadable"),))
     last = {"as_of": "x", "state": "x", "sentence": "", "vendors": {}, "applied": None, "published": None, "report": None,
             "tie_out": {"ledger": one.document()}}
-    assert "\x1b" not in show.status(last, ())
-    assert "NOT TIED" in show.status(last, ()) and "(7): unreadable" in show.status(last, ())
+    assert "\x1b" not in show.status(last, Recent([], []))
+    assert "NOT TIED" in show.status(last, Recent([], [])) and "(7): unreadable" in show.status(last, Recent([], []))
 
 
 def test_conservation_fails_where_a_row_is_lost(differing):

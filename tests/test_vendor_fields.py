@@ -67,6 +67,7 @@ UNPUBLISHED = {
         "developers.hubspot.com, CRM pipelines guide: metadata of a deal stage (unverified)",
     r"hubspot: (id|results(\.(conversionRate|effectiveAt|fromCurrencyCode|toCurrencyCode))?)":
         "developers.hubspot.com, settings/currencies reference; the client has no such call (unverified)",
+    "hubspot: portalId": "developers.hubspot.com, account information API, account details (unverified)",
     r"hubspot: results\.properties\.(address|city|country|domain|hs_lastmodifieddate|hs_merged_object_ids|hs_parent_company_id"
     r"|hubspot_owner_id|name|state|zip)": "knowledge.hubspot.com, default company properties (unverified)",
     r"hubspot: results\.properties\.(associatedcompanyid|email|firstname|lastmodifieddate|lastname)":

@@ -1,6 +1,6 @@
 -- Memo: what a document was issued for is what was applied to it, plus what was paid back, plus what is open. The
 -- ledger owns the open amount (it may have written something off), so a document that breaks this is an exception. What
--- is not issued yet, or void, owes nothing, whatever total it shows.
+-- is not issued yet, or void, owes nothing, whatever total it shows. One with a problem is named and held for that.
 with applied as (
     select source, document_type, document_id, sum(amount) as amount
     from (
@@ -21,5 +21,5 @@ left join applied
 left join {{ ref('rpt_exceptions') }} as listed
     on listed.kind = 'document_open_differs' and documents.source = listed.source
     and documents.document_type = listed.object and documents.document_id = listed.record_id
-where documents.status = 'issued' and listed.record_id is null
+where documents.status = 'issued' and documents.problem is null and listed.record_id is null
     and documents.gross <> coalesce(applied.amount, 0) + coalesce(documents.withheld, 0) + documents.refunded_amount + documents.open_amount
