@@ -16,7 +16,7 @@ from pipelines import fingerprint, transform
 from pipelines import night as steps
 
 pytestmark = pytest.mark.timeout(600)
-NIGHTS = 5
+NIGHTS = 3  # a campaign replays sixty
 # The marts that a night vouches for, and what they are made of.
 VOUCHED = partial(models_alone, choice=("--select", "+fct_*", "+account_status"))
 LONG = 60
