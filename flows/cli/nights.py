@@ -116,7 +116,9 @@ def accept(
     from flows.when import now
     from pipelines import acceptance
 
-    done = acceptance.accept(chosen.settings, night, by, why, now())
+    loaded = chosen.settings
+    with alone(loaded, "accept"):
+        done = acceptance.accept(loaded, night, by, why, now())
     show_document(done.document(), f"{show.text(done.acceptance())}\nRun the night again; it is measured against this one.")
 
 
