@@ -28,6 +28,8 @@ NAMES = 20_000
 ACCOUNTS = 5_000
 INVOICES = (100_000, 1_000_000)
 WORKERS = Path(__file__).parent
+# A first night changes every record, which a person approves.
+UNLIMITED = "[writeback]\nmax_change_share = 1\n"
 CLI = [sys.executable, "-m", "flows.cli"]
 
 
@@ -133,12 +135,12 @@ def invoice(number: int) -> dict[str, Any]:
 
 def night(home: Path) -> None:
     """The default pair, see `nights`."""
-    nights(home, [])
+    nights(home, configured(home, ["hubspot"], ["quickbooks"], UNLIMITED))
 
 
 def second_pair(home: Path) -> None:
     """Salesforce and Xero: the same nights, the same bars."""
-    nights(home, configured(home, ["salesforce"], ["xero"]))
+    nights(home, configured(home, ["salesforce"], ["xero"], UNLIMITED))
 
 
 def configured(home: Path, crms: list[str], ledgers: list[str], more: str = "") -> list[str]:
@@ -175,7 +177,8 @@ def three_nights(home: Path, config: list[str], checkout: Path | None = None) ->
 
 def against(home: Path, other: Path) -> None:
     """The nights of the default pair by this checkout and by another one (`make setup` done in it), in turn: their ratio."""
-    pairs = zip(three_nights(home / "ours", []), three_nights(home / "other", [], other), strict=True)
+    config = configured(home, ["hubspot"], ["quickbooks"], UNLIMITED)
+    pairs = zip(three_nights(home / "ours", config), three_nights(home / "other", config, other), strict=True)
     for (title, ours), (_, theirs) in pairs:
         print(f"{title}: {ours.seconds:.1f} s and {ours.cpu:.1f} CPU s here, {theirs.seconds:.1f} s and {theirs.cpu:.1f} CPU s there, "
               f"ratio {ours.seconds / theirs.seconds:.2f} and {ours.cpu / theirs.cpu:.2f}", flush=True)
